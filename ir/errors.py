@@ -1,0 +1,108 @@
+"""Every error this project raises on purpose, in one small hierarchy.
+
+``exit_code`` is what a command line returns for the error: 1 for findings, 2 for wrong usage or input, 3 for a crash
+inside a pass. The message is one line that names the file, pass or node and, where there is one, the fix.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ModelExportError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(ModelExportError):
+    """A file or argument that was given can't be used: unreadable, not ONNX, cyclic, hostile."""
+
+
+class OutputError(ModelExportError):
+    """The result can't be written where it was asked for; nothing was written."""
+
+
+class ConfigError(ModelExportError):
+    """A configuration key, environment variable or option has a value that can't be used."""
+
+
+class MissingExtraError(ModelExportError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+    def __init__(self, package: str, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs {package}: pip install 'modelexport[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class PipelineError(ModelExportError):
+    """Pipeline text that does not parse, or passes in an order that can't work.
+
+    ``text`` and ``column`` (0-based) locate the fault; ``caret()`` draws it.
+    """
+
+    def __init__(self, message: str, text: str = "", column: int | None = None) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
+
+    def caret(self) -> str:
+        """The pipeline text and a caret under the faulty column, or '' where no column is known."""
+        if self.column is None:
+            return ""
+        return f"  {self.text}\n  {' ' * self.column}^"
+
+
+class GraphError(ModelExportError):
+    """An edit of the graph that can't be done (unknown value, output still read, name taken)."""
+
+
+class VerifyError(ModelExportError):
+    """The IR verifier or the checker of a fact found the graph inconsistent."""
+
+    exit_code = 3
+
+
+class PassError(ModelExportError):
+    """A pass crashed or broke the verifier. ``pass_name`` failed; ``done`` names those that ran before it."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, pass_name: str = "", done: tuple[str, ...] = (), node: str = "") -> None:
+        super().__init__(message)
+        self.pass_name = pass_name
+        self.done = done
+        self.node = node
+
+
+class AuxiliaryOperationError(ModelExportError):
+    """An auxiliary operator (constant, shape, data movement) could not be processed."""
+
+    exit_code = 3
+
+
+class ContextInheritanceError(AuxiliaryOperationError):
+    """Context inheritance could not give an auxiliary operator its module."""
+
+
+class CoverageValidationError(ModelExportError):
+    """Coverage, fallback share or confidence is outside the asked bounds. ``offending`` names the nodes."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, offending: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.offending = offending
+
+
+class ExportError(ModelExportError):
+    """The export failed. ``report`` is the unified exporter's report, where one was made."""
+
+    def __init__(self, message: str, report: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class MemoryLimitExceeded(ModelExportError):
+    """The process uses more resident memory than MODELEXPORT_MEMORY_LIMIT_MB allows; nothing was written."""

@@ -1,0 +1,77 @@
+"""What passes may promise about a model, and the machine checks of those promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from modelexport.ir.node import Node, shown
+
+if TYPE_CHECKING:
+    from modelexport.ir.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One place where a fact or an invariant does not hold."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class Fact(Enum):
+    """What was done to a model, not how much of it: a fact can hold for a graph with no record at all."""
+
+    SCOPED = "scoped"  # every readable record of a node's origin is applied
+    INHERITED = "inherited"  # nodes with decided neighbours have been decided
+    TAGGED = "tagged"  # every node has an attribution
+    EMBEDDED = "embedded"  # the file says what the IR says
+
+    def check(self, model: Model) -> Iterator[Violation]:
+        """Every place where the fact does not hold."""
+        yield from _CHECKS[self](model)
+
+
+def describe(node: Node) -> str:
+    """How messages name a node: its scope and its name, else its operator and first output."""
+    label = shown(node.name) if node.name else f"{node.op_type} -> {shown(node.first_output)}"
+    return f"{node.graph.scope}: node {node.id} ({label})"
+
+
+def _attributed_in_table(model: Model) -> Iterator[Violation]:
+    for node in model.nodes():
+        attribution = node.attribution
+        if attribution is not None and not attribution.by:
+            yield Violation(describe(node), "its attribution does not name the pass that set it")
+
+
+def _tagged(model: Model) -> Iterator[Violation]:
+    for node in model.nodes():
+        if node.attribution is None:
+            yield Violation(describe(node), "has no attribution")
+
+
+def _embedded(model: Model) -> Iterator[Violation]:
+    for node in model.nodes():
+        attribution = node.attribution
+        if attribution is None:
+            continue
+        patch = node.patch
+        written = patch.get("htp.path") if patch is not None else None
+        if written is None:
+            written = node.metadata.get("htp.path")
+        if written != attribution.path:
+            yield Violation(describe(node), f"metadata says {written!r}, the IR says {attribution.path!r}")
+
+
+_CHECKS: dict[Fact, Callable[[Model], Iterator[Violation]]] = {
+    Fact.SCOPED: _attributed_in_table,
+    Fact.INHERITED: _attributed_in_table,
+    Fact.TAGGED: _tagged,
+    Fact.EMBEDDED: _embedded,
+}

@@ -1,0 +1,150 @@
+"""The table of modules a model is made of: dotted path to class, calls, aliases and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from modelexport.ir.tags import class_name_of, compute_tags
+
+
+@dataclass(slots=True)
+class Module:
+    """One module instance.
+
+    Attributes:
+        path: dotted path; ``""`` is the root.
+        cls: qualified class name, or ``""`` where the class is not known.
+        calls: how often it was called; 0 for a container that is never called.
+        aliases: other dotted paths of the same instance.
+        parameters: number of scalar parameters it owns itself (not its children's).
+        tag: the tag it was read back with; ``""`` means it is computed by the rule in ``tags.py``.
+        class_name: the bare class name; derived from ``cls`` unless the name itself has a dot.
+    """
+
+    path: str
+    cls: str = ""
+    calls: int = 1
+    aliases: tuple[str, ...] = ()
+    parameters: int = 0
+    tag: str = ""
+    class_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.class_name:
+            self.class_name = class_name_of(self.cls)
+
+
+class ModuleTable:
+    """Modules by path. Paths that nobody declared are unknown, not an error: a foreign graph has no table."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self._modules: dict[str, Module] = {}
+        self._tags: dict[str, str] | None = None
+        for module in modules:
+            self.add(module)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._modules
+
+    def __getitem__(self, path: str) -> Module:
+        return self._modules[path]
+
+    def get(self, path: str) -> Module | None:
+        """The module at ``path``, or None."""
+        return self._modules.get(path)
+
+    def add(self, module: Module) -> Module:
+        """Add or replace the module at ``module.path``."""
+        self._modules[module.path] = module
+        self._tags = None
+        return module
+
+    def ensure(self, path: str) -> Module:
+        """The module at ``path``, added without class information and as called if it is not there yet."""
+        found = self._modules.get(path)
+        return found if found is not None else self.add(Module(path))
+
+    def canonical(self, path: str) -> str:
+        """The first name of the module that ``path`` is an alias of, else ``path``."""
+        if path in self._modules:
+            return path
+        for module in self._modules.values():
+            if path in module.aliases:
+                return module.path
+        return path
+
+    def is_called(self, path: str) -> bool:
+        """Whether the module at ``path`` is known and called (a container such as ModuleList is not)."""
+        module = self._modules.get(path)
+        return module is not None and module.calls > 0
+
+    def parent(self, path: str) -> str | None:
+        """Path of the nearest called proper ancestor; None for the root."""
+        if not path:
+            return None
+        head = path.rpartition(".")[0]
+        while head and not self.is_called(head):
+            head = head.rpartition(".")[0]
+        return head
+
+    def lift(self, path: str) -> str:
+        """``path`` itself if it is called, else its nearest called ancestor (the root at the last)."""
+        while path and not self.is_called(path):
+            path = path.rpartition(".")[0]
+        return path
+
+    def common(self, paths: Iterable[str]) -> str:
+        """Lowest common ancestor of ``paths``, lifted to a called module. Raises ValueError when there are none."""
+        return self.lift(common_path(paths))
+
+    def tags(self, torch_nn: bool = True) -> dict[str, str]:
+        """Tag of every module, by path. ``torch_nn=False`` collapses torch.nn modules into their user module."""
+        if self._tags is None:
+            self._tags = compute_tags(self._modules.values(), self.parent)
+        if torch_nn:
+            return self._tags
+        return {path: self._tags[self._outside_torch_nn(path)] for path in self._modules}
+
+    def tag(self, path: str) -> str:
+        """Tag of one module; a path that is not in the table is added to it without class information."""
+        self.ensure(path)
+        return self.tags()[path]
+
+    def touch(self) -> None:
+        """Say that a Module was changed in place, so tags are computed anew."""
+        self._tags = None
+
+    def _outside_torch_nn(self, path: str) -> str:
+        while path and self._modules[path].cls.startswith("torch.nn."):
+            path = self.parent(path) or ""
+        return path if path in self._modules else ""
+
+
+def common_path(paths: Iterable[str]) -> str:
+    """Longest common dotted prefix of ``paths``. Raises ValueError when there are none."""
+    iterator = iter(paths)
+    try:
+        first = next(iterator)
+    except StopIteration:
+        raise ValueError("no paths") from None
+    common = first.split(".") if first else []
+    for path in iterator:
+        if not common:
+            break
+        if path == first:
+            continue
+        atoms = path.split(".") if path else []
+        length = 0
+        for left, right in zip(common, atoms, strict=False):
+            if left != right:
+                break
+            length += 1
+        common = common[:length]
+    return ".".join(common)

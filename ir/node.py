@@ -1,0 +1,160 @@
+"""The payload of one node: what it computes, where it is from, and what its metadata will say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from modelexport.ir.attribution import Attribution
+
+if TYPE_CHECKING:
+    from modelexport.ir.graph import Graph
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Node:
+    """One operator call of one graph.
+
+    ``inputs`` and ``outputs`` are value names ("" marks an absent slot); ``captures`` are the outer values that the
+    node's bodies read. Change them through the Graph's editing methods only. Metadata is the source's with a patch over
+    it, which the writer applies; ``patch`` maps a key to its new value, or to None where the key is to be removed.
+    """
+
+    __slots__ = (
+        "_attribution",
+        "_history",
+        "captures",
+        "doc_patch",
+        "domain",
+        "graph",
+        "id",
+        "inputs",
+        "name",
+        "op_type",
+        "outputs",
+        "patch",
+        "proto",
+    )
+
+    def __init__(
+        self,
+        graph: Graph,
+        node_id: int,
+        proto: onnx.NodeProto | None,
+        op_type: str,
+        domain: str,
+        name: str,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+    ) -> None:
+        self.graph = graph
+        self.id = node_id
+        self.proto = proto
+        self.op_type = op_type
+        self.domain = domain
+        self.name = name
+        self.inputs = inputs
+        self.outputs = outputs
+        self.captures: tuple[str, ...] = ()
+        self.patch: Mapping[str, str | None] | None = None
+        self.doc_patch: str | None = None
+        self._attribution: Attribution | None = None
+        self._history: tuple[Attribution, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.graph.scope}#{self.id} {self.op_type} {self.name or self.first_output!r}>"
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """The module this node is from, or None while nothing has decided it."""
+        return self._attribution
+
+    @property
+    def history(self) -> tuple[Attribution, ...]:
+        """All attributions the node has had, oldest first, the current one last."""
+        return self._history if self._attribution is None else (*self._history, self._attribution)
+
+    def attribute_to(self, attribution: Attribution) -> None:
+        """Set the attribution. The only way to set one; what stood there before goes to the history."""
+        if self._attribution is not None:
+            if self._attribution == attribution:
+                return
+            self._history = (*self._history, self._attribution)
+        self._attribution = attribution
+
+    @property
+    def first_output(self) -> str:
+        """First non-empty output name, or ""."""
+        return next((name for name in self.outputs if name), "")
+
+    @property
+    def overload(self) -> str:
+        """Overload of the local function the node calls; "" nearly always."""
+        return self.proto.overload if self.proto is not None else ""
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The node's subgraph bodies, in attribute order."""
+        return self.graph.bodies.get(self.id, ())
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes by name as Python values; tensors and graphs stay protos. References to a function's attribute
+        and attributes of unknown kinds are given as their AttributeProto."""
+        return {a.name: _value(a) for a in self.attribute_protos()}
+
+    def attribute_protos(self) -> tuple[onnx.AttributeProto, ...]:
+        """The source protos of the attributes; not to be edited."""
+        return tuple(self.proto.attribute) if self.proto is not None else ()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Metadata as it will be written: the source's entries under the patch."""
+        source = self.source_metadata()
+        if not self.patch:
+            return source
+        merged = {key: value for key, value in source.items() if self.patch.get(key, value) is not None}
+        merged.update((key, value) for key, value in self.patch.items() if value is not None)
+        return merged
+
+    def source_metadata(self) -> Mapping[str, str]:
+        """Metadata as the source has it; of a duplicate key the last entry counts."""
+        if self.proto is None or not self.proto.metadata_props:
+            return _NOTHING
+        return {text(entry.key): text(entry.value) for entry in self.proto.metadata_props}
+
+    def patch_metadata(self, changes: Mapping[str, str | None]) -> None:
+        """Set keys, or remove those given as None. A first patch is kept by reference: share it, never change it."""
+        self.patch = changes if self.patch is None else {**self.patch, **changes}
+
+    @property
+    def doc_string(self) -> str:
+        """The doc string as it will be written."""
+        if self.doc_patch is not None:
+            return self.doc_patch
+        return text(self.proto.doc_string) if self.proto is not None else ""
+
+
+def text(value: str | bytes) -> str:
+    """A proto string as str; bytes that are not UTF-8 (protobuf hands those out raw) become surrogate escapes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def shown(value: str) -> str:
+    """A name for people: anything that is not printable UTF-8 is backslash-escaped."""
+    escaped = value.encode("utf-8", "backslashreplace" if value.isprintable() else "surrogateescape")
+    if value.isprintable():
+        return escaped.decode("utf-8")
+    plain = escaped.decode("utf-8", "backslashreplace")
+    return plain if plain.isprintable() else plain.encode("unicode_escape").decode("ascii")
+
+
+def _value(attribute: onnx.AttributeProto) -> Any:
+    kinds = onnx.AttributeProto
+    if attribute.ref_attr_name or attribute.type == kinds.UNDEFINED:
+        return attribute
+    return onnx.helper.get_attribute_value(attribute)

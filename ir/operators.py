@@ -1,0 +1,45 @@
+"""Operator categories: the one table that says what kind of work an operator does."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Category(StrEnum):
+    """What an operator does, seen from the module that owns it."""
+
+    CONSTANT = "constant"  # makes a value from nothing
+    SHAPE = "shape"  # reads or makes shapes
+    CAST = "cast"  # changes the element type only
+    MOVEMENT = "movement"  # moves, selects or compares elements without arithmetic
+    QUANTIZE = "quantize"  # goes between float and integer representations
+    CONTROL = "control"  # has a body
+    COMPUTE = "compute"
+
+
+_TABLE: dict[Category, str] = {
+    Category.CONSTANT: "Constant",
+    Category.SHAPE: "Shape Size ConstantOfShape NonZero Range",
+    Category.CAST: "Cast CastLike",
+    Category.MOVEMENT: (
+        "Reshape Transpose Squeeze Unsqueeze Concat Expand Flatten Identity Slice Gather GatherElements GatherND "
+        "Where Equal Split Tile Pad ScatterElements ScatterND Scatter Compress DepthToSpace SpaceToDepth Trilu "
+        "SplitToSequence SequenceConstruct SequenceAt SequenceInsert ConcatFromSequence SequenceEmpty "
+        "SequenceErase SequenceLength OneHot EyeLike Unique Greater Less GreaterOrEqual LessOrEqual And Or Not "
+        "ReorderInput ReorderOutput"
+    ),
+    Category.QUANTIZE: "QuantizeLinear DequantizeLinear DynamicQuantizeLinear",
+    Category.CONTROL: "If Loop Scan SequenceMap",
+}
+_BY_OP: dict[str, Category] = {op: category for category, ops in _TABLE.items() for op in ops.split()}
+
+
+def category(op_type: str, domain: str = "") -> Category:
+    """Category of an operator; operators this table does not list compute. The domain does not matter here."""
+    return _BY_OP.get(op_type, Category.COMPUTE)
+
+
+def role(op_type: str, domain: str = "") -> str:
+    """``auxiliary`` for constants, shapes, casts and data movement; ``compute`` for everything else."""
+    auxiliary = (Category.CONSTANT, Category.SHAPE, Category.CAST, Category.MOVEMENT)
+    return "auxiliary" if category(op_type, domain) in auxiliary else "compute"
