@@ -1,0 +1,67 @@
+# Everything here runs in a virtual environment that make builds itself: VENV=path chooses where, PYTHON=path from what.
+
+VENV   ?= .venv
+PYTHON ?= python3
+
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+ALL     := dev,torch,ort,hf,batch
+PYTEST  ?= -q
+SOURCES := pyproject.toml README.md $(shell find api cli frontend ir passes -type f -not -name '*.pyc')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types bench docs clean
+
+help: ## Show this list
+	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo $(VENV)/.package ## Export a small model and show which module every operator is from
+	$(BIN)/modelexport demo
+
+test: lint types ## Check style and types, then run all tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev ## Check style with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev $(VENV)/.package ## Check types with mypy, on the installed package
+	$(BIN)/mypy -p modelexport
+
+bench: $(VENV)/.dev $(VENV)/.package ## Measure speed and memory against reading and writing the same file
+	$(BIN)/python bench/speed.py
+
+docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themselves
+	$(BIN)/python docs/generate_passes.py
+
+clean: ## Remove what make made, the virtual environment included
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis out
+	@if [ -f $(VENV)/.made ]; then rm -rf $(VENV); fi
+
+# A virtual environment that make did not make may hold somebody's editable install: leave it alone.
+$(VENV)/.made:
+	@if [ -e $(VENV) ]; then echo "$(VENV) was not made by this Makefile: choose another with VENV=path" >&2; exit 2; fi
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch is by far the largest: installed alone and first, nothing after it can ask for another build of it.
+$(VENV)/.torch: constraints.txt | $(VENV)/.made
+	$(PIP) setuptools torch
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(PIP) --no-build-isolation '.[torch]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(PIP) --no-build-isolation '.[$(ALL)]'
+	@touch $@
+
+# Not editable: type checkers don't see an editable package-dir, and tests should see what users get.
+# build/lib is removed since setuptools would ship modules that were deleted since the last build.
+$(VENV)/.package: $(VENV)/.torch $(SOURCES)
+	rm -rf build/lib
+	$(PIP) --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
