@@ -23,6 +23,8 @@ class PassContext:
         progress: called with (done, total) during long work.
         warnings: what a user should see; the manager hands them to the model at the end.
         memory_limit_mb: resident memory bound, or None.
+        optional: whether the pass that runs now came from a named pipeline, so that a file which was not given is a
+            reason to return ``PassResult(skipped="...")`` and not an error.
     """
 
     reference: Path | None = None
@@ -31,6 +33,7 @@ class PassContext:
     progress: Callable[[int, int], None] | None = None
     warnings: list[str] = field(default_factory=list)
     memory_limit_mb: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class PassResult:
 class Pass(ABC):
     """Base of passes. A subclass is a frozen dataclass; its fields are the options of the pipeline text.
 
-    Field types may be bool, int, float, str, ``X | None`` of those, Literal of str, or tuple[X, ...].
+    Field types may be bool, int, float, str, Path, Literal, ``X | None`` of those, or tuple[X, ...]. A file is given as
+    a Path, or as a str with ``field(metadata={"path": True})``: recorded pipelines then show its base name only.
+    A ValueError in ``__post_init__`` becomes a message with a caret under the option it names.
     """
 
     name: ClassVar[str]
@@ -62,6 +67,12 @@ class Pass(ABC):
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     invalidates: ClassVar[frozenset[Fact]] = frozenset()
     metadata_only: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        """The pipeline element that makes an equal pass: the name and the options that differ from their defaults."""
+        from modelexport.passes.pipeline.options import element_text
+
+        return element_text(self)
 
     @abstractmethod
     def run(self, model: Model, ctx: PassContext) -> PassResult:

@@ -1,0 +1,184 @@
+"""The instruments that ship: verification, timing with memory, IR printing, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
+
+from modelexport.ir.errors import PassError
+from modelexport.ir.facts import Fact, Violation
+from modelexport.ir.model import Model
+from modelexport.passes.pipeline.manager import Instrument, PassRun
+from modelexport.passes.pipeline.text import Pipeline
+
+Write = Callable[[str], None]
+
+
+class Verifier(Instrument):
+    """Checks, after each pass, the IR and the facts that passes have established so far.
+
+    A check is left out only where nothing it looks at can have changed: the IR when the structure is as it was, a fact
+    when the pass changed no node and does not establish it.
+    """
+
+    def __init__(self, assume: Iterable[Fact] = ()) -> None:
+        self._assumed = frozenset(assume)
+        self._believed: dict[Fact, str] = {}
+        self._done: list[str] = []
+        self._known: frozenset[str] = frozenset()
+        self._stamp: tuple[object, ...] = ()
+
+    def start(self, model: Model, pipeline: Pipeline) -> None:
+        """Note what is wrong with the model already: no pass is blamed for that."""
+        self._believed = dict.fromkeys(self._assumed, "")
+        self._done = []
+        self._stamp = structure_stamp(model)
+        self._known = frozenset()
+        if any(not step.metadata_only for step in pipeline):
+            self._known = frozenset(str(violation) for violation in _verify(model))
+
+    def after(self, model: Model, run: PassRun) -> None:
+        """Check what may have changed. Raises PassError."""
+        step, result = run.step, run.result
+        stamp = structure_stamp(model)
+        structure_changed = result.structure_changed or stamp != self._stamp
+        if structure_changed:
+            if step.metadata_only or not result.structure_changed:
+                said = "is declared metadata_only" if step.metadata_only else "says it did not"
+                self._refuse(run, f"edited the structure, though it {said}", [])
+            found = (each for each in _verify(model) if str(each) not in self._known)
+            self._refuse_any(run, "left the graph inconsistent", found)
+            self._stamp = stamp
+        for fact in step.invalidates:
+            self._believed.pop(fact, None)
+        changed = structure_changed or result.changed > 0
+        for fact, by in self._believed.items():
+            if changed and fact not in step.establishes:
+                self._refuse_any(
+                    run, f"broke {fact.value}{f', which {by} established' if by else ''}", fact.check(model)
+                )
+        for fact in sorted(step.establishes, key=lambda fact: fact.value):
+            self._refuse_any(run, f"says it establishes {fact.value}", fact.check(model))
+            self._believed[fact] = step.name
+        self._done.append(step.name)
+
+    def _refuse_any(self, run: PassRun, what: str, violations: Iterable[Violation]) -> None:
+        first = list(islice(violations, 4))
+        if first:
+            self._refuse(run, what, first)
+
+    def _refuse(self, run: PassRun, what: str, violations: list[Violation]) -> None:
+        details = "; ".join(map(str, violations[:3])) + ("; and more" if len(violations) > 3 else "")
+        message = f"the pass {run.name} {what}" + (f": {details}" if details else "")
+        raise PassError(message, run.name, tuple(self._done), violations[0].where if violations else "")
+
+
+def structure_stamp(model: Model) -> tuple[object, ...]:
+    """A value that differs after an edit of structure: one entry per scope, so it is cheap on any model."""
+    return tuple((graph.scope, len(graph), graph.edits is None) for graph in model.graphs())
+
+
+def _verify(model: Model) -> Iterable[Violation]:
+    from modelexport.ir.verify import verify
+
+    return verify(model)
+
+
+class Timing(Instrument):
+    """Notes resident memory after each pass and the process's peak so far, in MB, in the run's record."""
+
+    def after(self, model: Model, run: PassRun) -> None:
+        """Fill ``rss_mb`` and ``peak_mb``."""
+        run.rss_mb, run.peak_mb = memory_mb()
+
+
+def memory_mb() -> tuple[float, float]:
+    """Resident memory now and at its peak since the process started, in MB."""
+    import psutil
+
+    info = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        peak = float(info.peak_wset)
+    else:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return info.rss / 2**20, max(peak, info.rss) / 2**20
+
+
+class IrPrinter(Instrument):
+    """Prints the IR around passes.
+
+    Args:
+        write: receives the text, with its newline.
+        before, after: names of passes; ``all`` is every pass.
+        on_change: print after each pass that changed something.
+        on_failure: print the model as a failing pass left it.
+    """
+
+    def __init__(
+        self,
+        write: Write,
+        *,
+        before: Collection[str] = (),
+        after: Collection[str] = (),
+        on_change: bool = False,
+        on_failure: bool = False,
+    ) -> None:
+        self._write = write
+        self._before = frozenset(before)
+        self._after = frozenset(after)
+        self._on_change = on_change
+        self._on_failure = on_failure
+
+    def before(self, model: Model, run: PassRun) -> None:
+        """Print if this pass was named."""
+        if not self._before.isdisjoint((run.name, "all")):
+            self._print("before", model, run)
+
+    def after(self, model: Model, run: PassRun) -> None:
+        """Print if this pass was named or changed something."""
+        changed = run.result.changed > 0 or run.result.structure_changed
+        if not self._after.isdisjoint((run.name, "all")) or (self._on_change and changed):
+            self._print("after", model, run)
+
+    def failed(self, model: Model, run: PassRun, error: BaseException) -> None:
+        """Print the model as the pass left it."""
+        if self._on_failure:
+            self._print("at the failure of", model, run)
+
+    def _print(self, when: str, model: Model, run: PassRun) -> None:
+        from modelexport.ir.dump import dump
+
+        self._write(f"// IR {when} {run.step}\n{dump(model).rstrip()}\n")
+
+
+class Progress(Instrument):
+    """Says which pass runs and what it did, one line each."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._total = 0
+
+    def start(self, model: Model, pipeline: Pipeline) -> None:
+        """Count the passes."""
+        self._total = len(pipeline)
+
+    def before(self, model: Model, run: PassRun) -> None:
+        """Name the pass."""
+        self._write(f"[{run.index + 1}/{self._total}] {run.name}")
+
+    def after(self, model: Model, run: PassRun) -> None:
+        """Say what it did."""
+        result = run.result
+        if result.skipped:
+            self._write(f" skipped: {result.skipped}\n")
+        else:
+            notes = "".join(f", {key} {value}" for key, value in result.notes.items())
+            self._write(f" changed {result.changed} nodes in {run.seconds:.2f} s{notes}\n")
+
+    def failed(self, model: Model, run: PassRun, error: BaseException) -> None:
+        """End the line."""
+        self._write(" failed\n")

@@ -1,0 +1,201 @@
+"""Runs the passes of a pipeline over a model, in order, with instruments around each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+from modelexport.ir.errors import CoverageValidationError, MemoryLimitExceeded, ModelExportError, PassError
+from modelexport.ir.facts import Fact, describe
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.pipeline.text import Element, Pipeline
+
+
+@dataclass(slots=True)
+class PassRun:
+    """One pass of one run.
+
+    Attributes:
+        step: the pass.
+        index: its position in the pipeline, from 0.
+        result: what it returned; empty while it has not.
+        seconds: wall time of the pass itself, without instruments.
+        rss_mb, peak_mb: resident memory after the pass, and the process's peak so far; filled by ``Timing``.
+    """
+
+    step: Pass
+    index: int
+    result: PassResult = field(default_factory=PassResult)
+    seconds: float = 0.0
+    rss_mb: float | None = None
+    peak_mb: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the pass."""
+        return self.step.name
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did. ``findings`` are failed coverage validations that the run was told to go on after."""
+
+    pipeline: str
+    runs: list[PassRun] = field(default_factory=list)
+    findings: list[CoverageValidationError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> int:
+        """Sum of the nodes changed by each pass."""
+        return sum(run.result.changed for run in self.runs)
+
+    @property
+    def structure_changed(self) -> bool:
+        """Whether any pass edited nodes or values."""
+        return any(run.result.structure_changed for run in self.runs)
+
+
+class Instrument:
+    """Watches a run. Each method does nothing unless it is overridden; an exception from ``before`` or ``after`` ends
+    the run as if the pass had failed."""
+
+    def start(self, model: Model, pipeline: Pipeline) -> None:
+        """Called once, before the first pass."""
+
+    def before(self, model: Model, run: PassRun) -> None:
+        """Called before each pass."""
+
+    def after(self, model: Model, run: PassRun) -> None:
+        """Called after each pass that returned."""
+
+    def failed(self, model: Model, run: PassRun, error: BaseException) -> None:
+        """Called when a pass raised, or an instrument after it did."""
+
+
+class PassManager:
+    """Runs a pipeline.
+
+    Args:
+        pipeline: a Pipeline, its text, or passes.
+        instruments: called around each pass, in this order.
+        verify_each: check the IR and the facts that passes establish after each pass.
+        context: what the passes are given besides the model; a run works on a copy.
+        keep_going: record a failed coverage validation and go on.
+        assume: facts that hold before the first pass.
+
+    Raises:
+        PipelineError: the text does not parse, or a pass requires what no earlier pass establishes.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | str | Iterable[Pass],
+        instruments: Sequence[Instrument] = (),
+        *,
+        verify_each: bool = True,
+        context: PassContext | None = None,
+        keep_going: bool = False,
+        assume: Iterable[Fact] = (),
+    ) -> None:
+        if isinstance(pipeline, str):
+            pipeline = Pipeline.parse(pipeline)
+        self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(tuple(pipeline))
+        self.assume = frozenset(assume)
+        self.pipeline.check(self.assume)
+        self.instruments: tuple[Instrument, ...] = tuple(instruments)
+        if verify_each:
+            from modelexport.passes.pipeline.instruments import Verifier
+
+            self.instruments = (Verifier(self.assume), *self.instruments)
+        self.context = context
+        self.keep_going = keep_going
+
+    def run(self, model: Model) -> RunReport:
+        """Run every pass on ``model``, in place.
+
+        Raises:
+            PassError: a pass crashed or left the model inconsistent.
+            ModelExportError: what a pass raised on purpose, unchanged.
+        """
+        given = self.context or PassContext()
+        ctx = replace(given, pipeline=given.pipeline or self.pipeline.recorded(), warnings=list(given.warnings))
+        report = RunReport(str(self.pipeline), warnings=ctx.warnings)
+        for instrument in self.instruments:
+            instrument.start(model, self.pipeline)
+        for index, element in enumerate(self.pipeline.elements):
+            self._run_one(model, element, ctx, PassRun(element.step, index), report)
+        model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)
+        return report
+
+    def _run_one(self, model: Model, element: Element, ctx: PassContext, run: PassRun, report: RunReport) -> None:
+        try:
+            for instrument in self.instruments:
+                instrument.before(model, run)
+            if ctx.memory_limit_mb is not None:
+                _check_memory(ctx.memory_limit_mb, f"before {run.name}")
+            ctx.optional = bool(element.named)
+            started = time.perf_counter()
+            try:
+                run.result = element.step.run(model, ctx)
+            except CoverageValidationError as finding:
+                if not self.keep_going:
+                    raise
+                report.findings.append(finding)
+                run.result = PassResult(notes={"failed": str(finding)})
+            finally:
+                run.seconds = time.perf_counter() - started
+            if not isinstance(run.result, PassResult):
+                raise TypeError(f"run() returned {type(run.result).__name__}, not a PassResult")
+            for instrument in self.instruments:
+                instrument.after(model, run)
+        except ModelExportError as error:
+            self._tell_failed(model, run, error)
+            raise
+        except Exception as error:  # any code may run in a pass: whatever it raises gets the pass's name
+            failure = _crash(run, error, tuple(each.name for each in report.runs))
+            self._tell_failed(model, run, failure)
+            raise failure from error
+        except BaseException as error:
+            self._tell_failed(model, run, error)
+            raise
+        report.runs.append(run)
+
+    def _tell_failed(self, model: Model, run: PassRun, error: BaseException) -> None:
+        for instrument in self.instruments:
+            instrument.failed(model, run, error)
+
+
+def _crash(run: PassRun, error: Exception, done: tuple[str, ...]) -> PassError:
+    node = _node_in(error.__traceback__)
+    after = f" (after {', '.join(done)})" if done else ""
+    where = f" at {node}" if node else ""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return PassError(f"the pass {run.name} crashed{where}{after}: {reason}", run.name, done, node)
+
+
+def _node_in(traceback: TracebackType | None) -> str:
+    """The node that the innermost frame with a Node in a local variable was working on; ``""`` when none was."""
+    found = ""
+    while traceback is not None:
+        variables = traceback.tb_frame.f_locals
+        candidates = [variables.get("node"), *variables.values()]
+        node = next((value for value in candidates if isinstance(value, Node)), None)
+        if node is not None:
+            found = describe(node)
+        traceback = traceback.tb_next
+    return found
+
+
+def _check_memory(limit_mb: int, when: str) -> None:
+    import psutil
+
+    resident = psutil.Process().memory_info().rss / 2**20
+    if resident > limit_mb:
+        raise MemoryLimitExceeded(
+            f"{when}: {resident:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit_mb}"
+        )
