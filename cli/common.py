@@ -1,0 +1,78 @@
+"""What all subcommands share: talk on stderr, the options for it, and the end of the program."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Talk:
+    """How much is said on stderr. Set by options before or after the subcommand; either place counts."""
+
+    verbose: bool = False
+    debug: bool = False
+
+    def say(self, message: str) -> None:
+        """Progress of a long step: one line on stderr, on a terminal or when asked for."""
+        if self.verbose or self.debug or sys.stderr.isatty():
+            click.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        """Something a user should see."""
+        click.echo(f"warning: {message}", err=True)
+
+    def listen(self) -> None:
+        """Let the library's log go to stderr."""
+        if not (self.verbose or self.debug):
+            return
+        logger = logging.getLogger("modelexport")
+        logger.setLevel(logging.DEBUG if self.debug else logging.INFO)
+        if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
+            logger.addHandler(_EchoHandler())
+
+
+class _EchoHandler(logging.Handler):
+    """Writes to whatever stderr is at the time of the record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {self.format(record)}", err=True)
+
+
+def talk_options(function: _Function) -> _Function:
+    """``-v/--verbose`` and ``--debug``; read them with :func:`talk`."""
+    debug = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_remember, help="Also tracebacks and the debug log."
+    )
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_remember, help="Say on stderr what is done."
+    )
+    return verbose(debug(function))
+
+
+def format_option(*formats: str) -> Callable[[_Function], _Function]:
+    """``--format`` with these choices, the first the default."""
+    return click.option(
+        "--format", "fmt", type=click.Choice(formats), default=formats[0], show_default=True, help="Form of the output."
+    )
+
+
+def talk() -> Talk:
+    """The talk settings of the running command."""
+    context = click.get_current_context(silent=True)
+    found = context.find_object(Talk) if context is not None else None
+    return found if found is not None else Talk()
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    state = context.find_root().ensure_object(Talk)
+    if value:
+        setattr(state, str(parameter.name), True)
+    state.listen()

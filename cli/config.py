@@ -1,0 +1,61 @@
+"""Configuration files of export and batch: JSON or TOML, checked against ``config.schema.json``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelexport.cli.schema import check, schema
+from modelexport.ir.errors import ConfigError, InputError
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read and check a configuration file; axes of ``dynamic_axes`` become integers.
+
+    Raises:
+        InputError: the file can't be read.
+        ConfigError: it is not JSON or TOML, has an unknown key (the nearest is named) or a wrong value.
+    """
+    return checked(read_table(path), path.name)
+
+
+def checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``values`` checked as a configuration, with integer axes. ``where`` starts the messages."""
+    config = dict(values)
+    check(config, schema("config"), where)
+    axes = config.get("dynamic_axes")
+    if axes is not None:
+        config["dynamic_axes"] = {
+            name: {int(axis): label for axis, label in given.items()} if isinstance(given, dict) else given
+            for name, given in axes.items()
+        }
+    return config
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The top-level table of a ``.toml`` file, else of a JSON file. Raises InputError, ConfigError."""
+    text = read_text(path)
+    try:
+        loaded = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path.name}: not TOML: {error}") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path.name}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path.name}: nested too deep") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path.name}: must be a table of keys, not {type(loaded).__name__}")
+    return loaded
+
+
+def read_text(path: Path) -> str:
+    """Text of a UTF-8 file. Raises InputError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error

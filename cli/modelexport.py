@@ -1,0 +1,72 @@
+"""The ``modelexport`` command: subcommands are imported when they are called, so help and version start fast."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import click
+
+from modelexport.cli.common import guarded, show_version, talk_options
+
+# name -> (module, one line); the line is the first sentence of the command's own help, which a test compares.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "export": ("modelexport.cli.export", "Export a PyTorch model to ONNX with a module tag on every node."),
+    "analyze": ("modelexport.cli.analyze", "Count a tagged model's nodes by module, operator or source."),
+    "validate": ("modelexport.cli.validate", "Check a model and its sidecar, and repair what can be repaired."),
+    "compare": ("modelexport.cli.compare", "Compare two tagged models module by module."),
+    "trace": ("modelexport.cli.trace", "Record a model's modules and values, for htp-opt --trace."),
+    "retag": ("modelexport.cli.retag", "Carry tags from a model to its optimised version."),
+    "batch": ("modelexport.cli.batch", "Export many models, each in its own process."),
+    "demo": ("modelexport.cli.demo", "Export a small built-in transformer and show its module tree."),
+    "completion": ("modelexport.cli.completion", "Print the completion script of a shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from modelexport.cli.schema import nearest
+
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show it.")
+@talk_options
+def cli() -> None:
+    """Which nn.Module is each ONNX operator from?
+
+    Exports PyTorch models with a module tag on every node, and reads, checks, compares and repairs those tags.
+
+    \b
+    From a Python file to a tagged model, its statistics, a query and a comparison:
+      modelexport export model.py model.onnx
+      modelexport analyze model.onnx
+      modelexport analyze model.onnx --filter-tag "*Attention*"
+      modelexport compare model.onnx other.onnx
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0 fine, 1 findings, 2 usage or input, 3 a pass crashed, 130 Ctrl-C."""
+    return guarded(cli, args, "modelexport")
