@@ -1,0 +1,96 @@
+"""Fingerprints: what is kept of a computed value so that it can be recognised elsewhere.
+
+``stats`` do not depend on the order of elements, so a value is recognised through transposes; ``samples`` are elements at
+fixed places of the flattened array, so they tell transposes apart and allow a comparison of values that agree only roughly
+(half precision, quantisation).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelexport.ir.io.trace_file import SAMPLES, STATS
+
+Array = npt.NDArray[Any]
+NUMEL, SUM, SQUARES, MAGNITUDE, LEAST, GREATEST, STRANGE = range(STATS)
+
+
+@lru_cache(maxsize=4096)
+def places(numel: int) -> Array:
+    """Where samples are taken: spread over the array, by the golden ratio so that no period of the data is hit."""
+    spread = (np.arange(SAMPLES) + 0.5) * 0.6180339887498949 % 1.0
+    return np.minimum((spread * numel).astype(np.int64), max(numel - 1, 0))
+
+
+def fingerprint(array: Array) -> tuple[Array, Array]:
+    """(stats, samples) of a numeric or boolean array. Complex numbers count as pairs; an empty array is fine."""
+    if np.iscomplexobj(array):
+        array = np.ascontiguousarray(array).view(array.real.dtype)
+    flat = array.reshape(-1)
+    stats = np.zeros(STATS)
+    samples = np.zeros(SAMPLES, np.float32)
+    stats[NUMEL] = flat.size
+    if not flat.size:
+        return stats, samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        samples[:] = np.nan_to_num(flat[places(flat.size)].astype(np.float32), posinf=3e38, neginf=-3e38)
+        wide = flat.astype(np.float64)
+    finite = np.isfinite(wide)
+    if not finite.all():
+        stats[STRANGE] = flat.size - int(finite.sum())
+        wide = wide[finite]
+        if not wide.size:
+            return stats, samples
+    stats[SUM], stats[SQUARES] = wide.sum(), np.dot(wide, wide)
+    stats[MAGNITUDE], stats[LEAST], stats[GREATEST] = np.abs(wide).sum(), wide.min(), wide.max()
+    return stats, samples
+
+
+def row_samples(array: Array) -> Array:
+    """Samples after each row of the first axis was divided by its length; zeros for fewer than two axes."""
+    if array.ndim < 2 or not array.size:
+        return np.zeros(SAMPLES, np.float32)
+    rows = array.reshape(array.shape[0], -1).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return fingerprint(rows / np.where(lengths > 0, lengths, 1.0))[1]
+
+
+def unknown() -> tuple[Array, Array]:
+    """The fingerprint of a value that is not known."""
+    return np.full(STATS, np.nan), np.zeros(SAMPLES, np.float32)
+
+
+def is_rich(stats: Array) -> bool:
+    """Whether chance equality is out of the question: several elements, not small whole numbers, not constant."""
+    if not stats[NUMEL] >= 4 or stats[LEAST] == stats[GREATEST]:
+        return False
+    whole = stats[SUM] == np.round(stats[SUM]) and stats[SQUARES] == np.round(stats[SQUARES])
+    return not whole or bool(stats[GREATEST] - stats[LEAST] > 64 and stats[NUMEL] > 16)
+
+
+def close(left: Array, right: Array, rtol: float) -> bool:
+    """Whether two ``stats`` belong to the same elements, in any order."""
+    if left[NUMEL] != right[NUMEL] or left[STRANGE] != right[STRANGE]:
+        return False
+    scale = max(abs(left[MAGNITUDE]), abs(right[MAGNITUDE]))
+    top = max(abs(left[LEAST]), abs(left[GREATEST]), abs(right[LEAST]), abs(right[GREATEST]))
+    return bool(
+        abs(left[SUM] - right[SUM]) <= rtol * scale + 1e-12
+        and abs(left[MAGNITUDE] - right[MAGNITUDE]) <= rtol * scale + 1e-12
+        and abs(left[SQUARES] - right[SQUARES]) <= 2 * rtol * max(left[SQUARES], right[SQUARES]) + 1e-12
+        and abs(left[LEAST] - right[LEAST]) <= 4 * rtol * top + 1e-9
+        and abs(left[GREATEST] - right[GREATEST]) <= 4 * rtol * top + 1e-9
+    )
+
+
+def similarity(left: Array, right: Array) -> float:
+    """1 for equal samples, about 0 for unrelated ones: 1 - distance / length, at least 0."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    scale = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
+    if scale == 0.0:
+        return 1.0
+    return max(0.0, 1.0 - float(np.linalg.norm(a - b)) / scale)

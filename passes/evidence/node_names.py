@@ -1,0 +1,72 @@
+"""Scopes in the names that torch's TorchScript exporter gives to nodes and values.
+
+A node is named ``/encoder/layer.0/attention/MatMul_1`` and its outputs ``<node name>_output_0``. A segment is the module's
+attribute, numeric atoms glued to the last name before them; ``_N`` is added to the segment of the N-th further call and
+to the N-th further operator of a type. Optimisers keep these names and decorate them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import onnx.defs
+
+_DECORATED = re.compile(r"([A-Z][A-Za-z0-9]*?)(?:_.*)?$")
+_CALL = re.compile(r"(.+)_([1-9][0-9]*)$")
+MAX_NAME = 8192
+
+
+def scope_of_name(name: str, op_type: str) -> str | None:
+    """The scope in a node's name (``""`` is the root), or None where the name has none.
+
+    ``op_type`` is only used to tell quickly that the last segment is the operator.
+    """
+    if not name or len(name) > MAX_NAME:
+        return None
+    if name[0] != "/":
+        return scope_of_name(name[6:], "") if name.startswith("fused /") else None
+    cut = name.rfind("/")
+    tail = name[cut + 1 :]
+    if tail == op_type or (tail.startswith(op_type) and op_type and tail[len(op_type) + 1 :].isdigit()):
+        return name[:cut]
+    return _decorated_scope(name)
+
+
+def is_plain(name: str, op_type: str) -> bool:
+    """Whether ``name`` ends in the operator itself, as the exporter writes it and no optimiser changed it."""
+    tail = name.rpartition("/")[2]
+    return tail == op_type or (tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit())
+
+
+def scope_of_value(value: str) -> str | None:
+    """The scope in a value's name, or None where it has none."""
+    if not value or value[0] != "/" or len(value) > MAX_NAME:
+        return None
+    cut = value.rfind("_output_")
+    return _decorated_scope(value[:cut]) if cut > 0 else None
+
+
+def _decorated_scope(name: str) -> str | None:
+    """Cut ``name`` at its last segment that is an operator; what follows is what optimisers added."""
+    segments = name.split("/")
+    operators = _operators()
+    for index in range(len(segments) - 1, 0, -1):
+        match = _DECORATED.match(segments[index])
+        if match is not None and match[1] in operators:
+            return "/".join(segments[:index])
+    last = segments[-1]
+    if last[:1].isupper() and len(segments) > 1:  # an operator of a custom domain
+        return "/".join(segments[:-1])
+    return None
+
+
+@cache
+def _operators() -> frozenset[str]:
+    return frozenset(schema.name for schema in onnx.defs.get_all_schemas()) | {"FusedMatMul", "FusedConv", "FusedGemm"}
+
+
+def split_call(segment: str) -> tuple[str, int] | None:
+    """``("fc", 2)`` for ``fc_2``: a segment that may be a further call of another; None where it can't be."""
+    match = _CALL.match(segment)
+    return (match[1], int(match[2])) if match is not None and len(match[2]) < 7 else None

@@ -1,0 +1,74 @@
+"""What initializer names say about modules: ``encoder.layer.0.query.weight`` belongs to ``encoder.layer.0.query``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from modelexport.ir.model import Model
+
+_FOREIGN = frozenset("/:; \t\n\\")
+
+
+def owner_of(name: str) -> str | None:
+    """Path of the module that owns the parameter ``name``; None where the name is not a dotted parameter name."""
+    if "." not in name or len(name) > 4096 or not _FOREIGN.isdisjoint(name) or not name.isprintable():
+        return None
+    atoms = name.split(".")
+    if not all(atoms) or atoms[0].isdigit() and len(atoms) == 2 and atoms[1].isdigit():
+        return None
+    atoms.pop()
+    if name[-1].isdigit() and name.rpartition(".")[2].isdigit() and len(atoms) > 1:
+        atoms.pop()  # an element of a ParameterList: the list itself is never called
+    return ".".join(atoms)
+
+
+def unqualified(path: str) -> str:
+    """The trailing atoms of ``path`` from the last one that is not a number: how TorchScript scopes spell a module."""
+    head, _, atom = path.rpartition(".")
+    while atom.split(".", 1)[0].isdigit() and head:
+        head, _, more = head.rpartition(".")
+        atom = f"{more}.{atom}"
+    return atom
+
+
+class ParameterIndex:
+    """Modules that are known because a parameter is named after them.
+
+    Attributes:
+        owner: owning module by initializer name, for names that name one.
+        known: every module path that owns a parameter, and every prefix of one.
+        owners: the modules that own a parameter themselves.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.owner: dict[str, str] = {}
+        self.known: set[str] = set()
+        for name in names:
+            owner = owner_of(name)
+            if owner is not None:
+                self.owner[name] = owner
+                self.add(owner)
+        self.owners: frozenset[str] = frozenset(self.owner.values())
+        self._by_spelling: dict[str, list[str]] | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> ParameterIndex:
+        """The index of every initializer of ``model``, at every depth."""
+        return cls(name for graph in model.graphs() for name in graph.initializers)
+
+    def add(self, path: str) -> None:
+        """Make ``path`` and its prefixes known."""
+        while path and path not in self.known:
+            self.known.add(path)
+            path = path.rpartition(".")[0]
+        self._by_spelling = None
+
+    def spelled(self, spelling: str) -> list[str]:
+        """Known paths that TorchScript scopes spell as ``spelling``."""
+        if self._by_spelling is None:
+            index: dict[str, list[str]] = defaultdict(list)
+            for path in sorted(self.known):
+                index[unqualified(path)].append(path)
+            self._by_spelling = index
+        return self._by_spelling.get(spelling, [])

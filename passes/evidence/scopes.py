@@ -1,0 +1,176 @@
+"""From TorchScript scope strings to module paths, decided by what else is in the graph."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from modelexport.passes.evidence.node_names import split_call
+from modelexport.passes.evidence.parameters import ParameterIndex, unqualified
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the graph shows of one scope.
+
+    Attributes:
+        children: segments below it.
+        owners: modules whose parameters its nodes and those of scopes below read.
+        direct: modules whose parameters its own nodes read.
+        operators: operator types of its own nodes, constants left out.
+    """
+
+    children: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    direct: set[str] = field(default_factory=set)
+    operators: set[str] = field(default_factory=set)
+
+
+class ScopeWalk:
+    """Resolves scopes such as ``/encoder/layer.0/fc_1`` to ``encoder.layer.0.fc``.
+
+    First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds every
+    module (it was made from a module table), so that a segment outside it is never a module of its own.
+    """
+
+    def __init__(self, parameters: ParameterIndex, exact: bool = False) -> None:
+        self.parameters = parameters
+        self.exact = exact
+        self.seen: dict[str, Seen] = {"": Seen()}
+        self._paths: dict[str, str] = {"": ""}
+
+    def see(self, scope: str, operator: str = "", owners: Iterable[str] = ()) -> None:
+        """Note that a node of type ``operator`` reading parameters of ``owners`` is in ``scope``."""
+        seen = self.seen.get(scope)
+        if seen is None:
+            seen = self._add(scope)
+        if operator and operator != "Constant":
+            seen.operators.add(operator)
+        for owner in owners:
+            if owner not in seen.direct:
+                seen.direct.add(owner)
+                above = scope
+                while owner not in self.seen[above].owners:
+                    self.seen[above].owners.add(owner)
+                    above = above.rpartition("/")[0]
+
+    def _add(self, scope: str) -> Seen:
+        head, _, segment = scope.rpartition("/")
+        missing = [(scope, head, segment)]
+        while head not in self.seen:
+            upper, _, segment = head.rpartition("/")
+            missing.append((head, upper, segment))
+            head = upper
+        for path, above, segment in reversed(missing):
+            self.seen[above].children.add(segment)
+            self.seen[path] = Seen()
+        return self.seen[scope]
+
+    def path(self, scope: str) -> str:
+        """The module path of a scope that was seen."""
+        found = self._paths.get(scope)
+        if found is not None:
+            return found
+        pending = []
+        while scope not in self._paths:
+            pending.append(scope)
+            scope = scope.rpartition("/")[0]
+        for scope in reversed(pending):
+            head, _, segment = scope.rpartition("/")
+            self._paths[scope] = self._resolve(scope, head, segment)
+        return self._paths[pending[0]]
+
+    def called(self) -> dict[str, str]:
+        """Every scope that was seen, with its path."""
+        return {scope: self.path(scope) for scope in self.seen}
+
+    def _resolve(self, scope: str, head: str, segment: str) -> str:
+        here = self._paths[head]
+        call = split_call(segment)
+        if call is not None and self._is_call(scope, head, here, segment, call[0]):
+            segment = call[0]
+        return self._module(scope, here, segment)
+
+    def _is_call(self, scope: str, head: str, here: str, segment: str, base: str) -> bool:
+        """Whether ``segment`` is a further call of ``base`` and not a module of that name."""
+        own = self._below(here, segment)
+        base_modules = self._below(here, base)
+        seen = self.seen[scope]
+        if own:
+            return bool(seen.direct and base_modules) and not _within(seen.direct, own) and _within(seen.direct, base_modules)
+        if base_modules or (self.exact and self._anywhere(base)):
+            if not seen.owners or _within(seen.owners, base_modules):
+                return True
+            return bool(self.exact)
+        first = self.seen.get(f"{head}/{base}")
+        if first is None or self.exact:
+            return False
+        if seen.owners or first.owners:
+            return seen.owners == first.owners
+        return not (seen.operators and first.operators and seen.operators.isdisjoint(first.operators))
+
+    def _below(self, here: str, segment: str) -> list[str]:
+        """Known modules below ``here`` that are spelled ``segment``."""
+        direct = _join(here, segment)
+        if direct in self.parameters.known:
+            return [direct]
+        prefix = here + "." if here else ""
+        return [path for path in self.parameters.spelled(segment) if path.startswith(prefix)]
+
+    def _anywhere(self, segment: str) -> list[str]:
+        return self.parameters.spelled(segment)
+
+    def _module(self, scope: str, here: str, segment: str) -> str:
+        """The module below ``here``, or elsewhere, that ``segment`` spells."""
+        direct = _join(here, segment)
+        if direct in self.parameters.known:
+            return direct
+        owners = self.seen[scope].owners
+        below = self._below(here, segment)
+        if len(below) == 1 and (not owners or _within(owners, below)):
+            return below[0]  # its holder has no scope of its own
+        if len(below) > 1:
+            return max(below, key=lambda path: (_share(owners, path), -path.count("."), path))
+        if self.exact or owners:
+            above = [path for path in _and_above(here) if unqualified(path) == segment]
+            for path in above:  # a module that calls itself
+                if self.exact or _within(owners, [path]):
+                    return path
+            elsewhere = self._anywhere(segment)
+            fitting = [path for path in elsewhere if _within(owners, [path])] if owners else elsewhere
+            if fitting and (self.exact or owners):
+                return max(fitting, key=lambda path: (len(path), path))
+        return direct
+
+
+def _join(here: str, segment: str) -> str:
+    """``here.segment``, where numbers glued to the name of ``here`` itself are its children."""
+    if not here:
+        return segment
+    spelled = unqualified(here) + "."
+    if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
+        return f"{here}.{segment[len(spelled):]}"
+    return f"{here}.{segment}"
+
+
+def _within(owners: Iterable[str], modules: list[str]) -> bool:
+    return all(any(owner == module or owner.startswith(module + ".") for module in modules) for owner in owners)
+
+
+def _share(owners: Iterable[str], module: str) -> int:
+    return sum(owner == module or owner.startswith(module + ".") for owner in owners)
+
+
+def _and_above(path: str) -> Iterable[str]:
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+def groups(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Paths by their parent, for callers that look at siblings."""
+    result: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        result[path.rpartition(".")[0]].append(path)
+    return result

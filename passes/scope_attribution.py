@@ -1,0 +1,277 @@
+"""scope-attribution: apply every readable record of where a node is from; guess nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.facts import Fact
+from modelexport.ir.graph import Graph
+from modelexport.ir.model import Model
+from modelexport.ir.modules import Module, ModuleTable, common_path
+from modelexport.ir.node import Node
+from modelexport.passes.evidence import own_tags
+from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.node_names import is_plain, scope_of_name, scope_of_value
+from modelexport.passes.evidence.own_tags import Record, Tables
+from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.scopes import ScopeWalk
+from modelexport.passes.evidence.torch_metadata import (
+    NAME_SCOPES,
+    NAMESPACE,
+    SCRIPT_SCOPES,
+    MalformedRecord,
+    Stack,
+    is_path,
+    read_namespace,
+    read_stack,
+)
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+WINML_TAG = "winml.hierarchy.tag"
+_BY_NAME, _BY_VALUE, _FUSED = "node-name", "output-name", "fused-name"
+
+
+@dataclass(frozen=True)
+class ScopeAttribution(Pass):
+    """Attribute every node whose origin is on record: own tags, exporter metadata, node names, parameter names."""
+
+    name: ClassVar[str] = "scope-attribution"
+    establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class. Damaged records are ignored with one warning per kind."""
+        return _Run(model, self.name).go(ctx)
+
+
+class _Run:
+    """One run over one model."""
+
+    def __init__(self, model: Model, by: str) -> None:
+        self.model = model
+        self.by = by
+        self.counts: Counter[str] = Counter()
+        self.damaged: Counter[str] = Counter()
+        self.changed = 0
+        self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
+        self.parameters = ParameterIndex.of(model)
+        self.walk = ScopeWalk(self._index(), self.exact)
+        self.shared: dict[tuple[str, str], Attribution] = {}
+        self.kept: dict[Record, Attribution] = {}
+        self.stacks: dict[str, Stack | None] = {}
+        self.scoped: dict[Node, tuple[str, str]] = {}
+        self.winml: dict[str, str] = {}
+
+    def _index(self) -> ParameterIndex:
+        index = ParameterIndex(())
+        for path in [module.path for module in self.model.modules] if self.exact else self.parameters.known:
+            index.add(path)
+        return index
+
+    def go(self, ctx: PassContext) -> PassResult:
+        tables = self._tables(ctx)
+        for graph in self.model.graphs():
+            for node in graph.nodes:
+                self._look(node)
+        for graph in self._callers_first():
+            bases = self._bases(graph)
+            for node in graph.nodes:
+                if node.attribution is None:
+                    self._attribute(node, tables, bases)
+        self._name_modules()
+        for kind, count in self.damaged.items():
+            ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
+        return PassResult(changed=self.changed, notes={"by rule": dict(self.counts)})
+
+    def _tables(self, ctx: PassContext) -> Tables | None:
+        try:
+            tables = own_tags.read_tables(self.model)
+        except own_tags.BadTable as error:
+            ctx.warnings.append(f"ignored the embedded table: {error}")
+            return None
+        if tables is not None:
+            for module in tables.modules:
+                if module.path not in self.model.modules:
+                    self.model.modules.add(module)
+                self.walk.parameters.add(module.path)
+        return tables
+
+    def _look(self, node: Node) -> None:
+        """Let the scope walk see the scopes in the names of ``node``."""
+        scope = scope_of_name(node.name, node.op_type) if node.name else None
+        rule = _BY_NAME
+        if scope is None:
+            scope, rule = scope_of_value(node.first_output), _BY_VALUE
+        elif not is_plain(node.name, node.op_type):
+            rule = _FUSED
+        if scope is not None:
+            owner = self.parameters.owner
+            self.walk.see(scope, node.op_type, [owner[value] for value in node.inputs if value in owner])
+            self.scoped[node] = scope, rule
+
+    def _callers_first(self) -> Iterator[Graph]:
+        """Every scope, a local function after all scopes that call it."""
+        model = self.model
+        groups: dict[str, list[Graph]] = {}
+        home = ""
+        for graph in model.graphs():
+            home = graph.scope if graph.kind != "body" else home
+            groups.setdefault(home, []).append(graph)
+        yield from groups.pop(model.main.scope)
+        self.callers: dict[str, list[Node]] = {scope: [] for scope in groups}
+        waiting: dict[str, int] = dict.fromkeys(groups, 0)
+        calls: dict[str, set[str]] = {}
+        for graph in model.graphs() if groups else ():
+            home = graph.scope if graph.kind != "body" else home
+            for node in graph.nodes:
+                callee = model.function(node.domain, node.op_type, node.overload)
+                if callee is not None:
+                    self.callers[callee.scope].append(node)
+                    calls.setdefault(home, set()).add(callee.scope)
+        for caller, callees in calls.items():
+            for callee_scope in callees if caller in groups else ():
+                waiting[callee_scope] += 1
+        ready = [scope for scope, count in waiting.items() if not count]
+        while ready:
+            scope = ready.pop()
+            yield from groups.pop(scope)
+            for callee_scope in calls.get(scope, ()):
+                waiting[callee_scope] -= 1
+                if not waiting[callee_scope]:
+                    ready.append(callee_scope)
+
+    def _bases(self, graph: Graph) -> str:
+        """Path that scopes relative to ``graph`` are joined to."""
+        if graph.owner is not None:
+            owner = graph.owner.attribution
+            return owner.path if owner is not None else self._bases(graph.owner.graph)
+        if graph.kind == "function":
+            paths = [node.attribution.path for node in self.callers[graph.scope] if node.attribution is not None]
+            return common_path(paths) if paths else ""
+        return ""
+
+    def _attribute(self, node: Node, tables: Tables | None, base: str) -> None:
+        metadata = node.metadata
+        if metadata:
+            record = own_tags.read_node(metadata)
+            if record is not None:
+                return self._keep(node, record)
+            if own_tags.PATH in metadata:
+                self.damaged["htp"] += 1
+        if tables is not None:
+            found = tables.find(node, node.name or ("" if node.first_output else f"#{node.id}"))
+            if found is not None:
+                record, same = found
+                if same:
+                    return self._keep(node, record)
+                return self._set(node, record.path, "table-output", Source.REFERENCE)
+        if metadata:
+            stack = self._stack(metadata)
+            if stack is not None:
+                return self._set(node, self._joined(stack, base), stack.rule)
+            if self._winml(node, metadata):
+                return None
+        scoped = self.scoped.get(node)
+        if scoped is not None:
+            path = self.walk.path(scoped[0])
+            if is_path(path):
+                exact = self.exact and scoped[1] == _BY_NAME and path in self.model.modules
+                return self._set(node, path, "node-name-table" if exact else scoped[1])
+        return None
+
+    def _keep(self, node: Node, record: Record) -> None:
+        attribution = self.kept.get(record)
+        if attribution is None:
+            attribution = self.kept[record] = record.attribution(self.by)
+            module = self.model.modules.get(record.path)
+            if module is None:
+                self.model.modules.add(Module(record.path, tag=record.tag))
+            elif record.tag and not module.tag and not module.cls:
+                module.tag = record.tag
+                self.model.modules.touch()
+        self._put(node, attribution, "own tag")
+
+    def _set(self, node: Node, path: str, rule: str, source: Source = Source.SCOPE) -> None:
+        attribution = self.shared.get((path, rule))
+        if attribution is None:
+            path = self.model.modules.canonical(path)
+            attribution = Attribution(path, source, rule, confidence(rule), (), self.by)
+            self.shared[path, rule] = attribution
+        self._put(node, attribution, rule)
+
+    def _put(self, node: Node, attribution: Attribution, kind: str) -> None:
+        node.attribute_to(attribution)
+        self.counts[kind] += 1
+        self.changed += 1
+
+    def _stack(self, metadata: object) -> Stack | None:
+        assert isinstance(metadata, dict) or hasattr(metadata, "get")
+        key = metadata.get(NAME_SCOPES) or metadata.get(SCRIPT_SCOPES)
+        if key is None:
+            key = metadata.get(NAMESPACE)
+            if key is None or NAMESPACE in metadata.get(own_tags.ADDED, ""):
+                return None
+        if key in self.stacks:
+            return self.stacks[key]
+        stack: Stack | None = None
+        try:
+            stack = read_stack(metadata)
+            if stack is None and NAME_SCOPES not in metadata and SCRIPT_SCOPES not in metadata:
+                stack = read_namespace(key)
+        except MalformedRecord:
+            self.damaged["exporter"] += 1
+        self.stacks[key] = stack
+        return stack
+
+    def _joined(self, stack: Stack, base: str) -> str:
+        modules = self.model.modules
+        path = ""
+        for local, cls in zip(stack.paths, stack.classes, strict=True):
+            path = local
+            if base and local != base and not local.startswith(base + "."):
+                path = f"{base}.{local}" if local else base
+                cls = cls if local else ""
+            _declare(modules, path, cls)
+        return path
+
+    def _winml(self, node: Node, metadata: object) -> bool:
+        assert isinstance(metadata, dict) or hasattr(metadata, "get")
+        tag = metadata.get(WINML_TAG)
+        if not tag or WINML_TAG in metadata.get(own_tags.ADDED, ""):
+            return False
+        path = self.winml.get(tag)
+        if path is None:
+            segments = [segment for segment in tag.split("/") if segment]
+            path = ".".join(segments[1:])
+            if len(segments) > 64 or not is_path(path):
+                self.damaged["winml"] += 1
+                return False
+            for depth in range(len(segments)):
+                _declare(self.model.modules, ".".join(segments[1 : depth + 1]), segments[depth].split(".")[0])
+            self.winml[tag] = path
+        self._set(node, path, "winml-tag")
+        return True
+
+    def _name_modules(self) -> None:
+        """Record every scope that was seen as a module that is called."""
+        modules = self.model.modules
+        if self.exact or not self.changed:
+            return
+        for path in self.walk.called().values() if self.scoped else ():
+            if path not in modules and is_path(path):
+                modules.add(Module(path))
+        if self.scoped or len(modules):
+            modules.ensure("")
+
+
+def _declare(modules: ModuleTable, path: str, cls: str) -> None:
+    module = modules.get(path)
+    if module is None:
+        modules.add(Module(path, cls))
+    elif cls and not module.cls:
+        modules.add(Module(path, cls, max(1, module.calls), module.aliases, module.parameters, module.tag))
+    elif not module.calls:
+        module.calls = 1
