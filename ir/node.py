@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from modelexport.ir.graph import Graph
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Absent(Enum):
+    """The value of ``Node.doc_patch`` that takes the doc string field away."""
+
+    ABSENT = "absent"
 
 
 class Node:
@@ -61,7 +68,7 @@ class Node:
         self.outputs = outputs
         self.captures: tuple[str, ...] = ()
         self.patch: Mapping[str, str | None] | None = None
-        self.doc_patch: str | None = None
+        self.doc_patch: str | Absent | None = None
         self._attribution: Attribution | None = None
         self._history: tuple[Attribution, ...] = ()
 
@@ -133,10 +140,25 @@ class Node:
 
     @property
     def doc_string(self) -> str:
-        """The doc string as it will be written."""
+        """The doc string as it will be written; "" also where there is none."""
         if self.doc_patch is not None:
-            return self.doc_patch
+            return "" if isinstance(self.doc_patch, Absent) else self.doc_patch
         return text(self.proto.doc_string) if self.proto is not None else ""
+
+    @property
+    def has_doc_string(self) -> bool:
+        """Whether a doc string, be it empty, will be written. An empty one and none are different bytes."""
+        if self.doc_patch is not None:
+            return not isinstance(self.doc_patch, Absent)
+        return self.proto is not None and self.proto.HasField("doc_string")
+
+    def patch_doc(self, doc: str | None) -> None:
+        """Set the doc string, or take the field away with None.
+
+        Whoever appends to a doc string and later takes that away again must know whether there was one
+        (``has_doc_string`` before): ``patch_doc("")`` writes an empty field, ``patch_doc(None)`` writes none.
+        """
+        self.doc_patch = Absent.ABSENT if doc is None else doc
 
 
 def text(value: str | bytes) -> str:

@@ -1,8 +1,8 @@
 """Readable tags, one-to-one with module paths.
 
 A tag is the class path of a module, ``/BertModel/BertEncoder/BertLayer.0/BertAttention``. A segment is the class name
-plus ``.suffix`` where needed. The suffix is cut from the module's attribute path below its nearest called ancestor to the
-fewest trailing atoms that tell apart all modules of one class under one parent, and is always there after an index.
+plus ``.suffix`` where needed. The suffix is cut from the module's attribute path below its nearest called ancestor to
+the fewest trailing atoms that tell apart all modules of one class under one parent, and is always there after an index.
 Without class information a segment is the attribute path itself and the root is ``Model``.
 """
 

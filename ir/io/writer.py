@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import EncodeError
 
+from modelexport.ir.errors import OutputError
+from modelexport.ir.io.atomic import atomic_output, check_writable
+from modelexport.ir.io.external_data import DataMode, Placement, embedded, may_have_external_data, plan
+from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 
 
 def to_bytes(model: Model) -> bytes:
-    """Serialize ``model``, deterministically."""
-    for node in model.nodes():
-        if node.patch and node.proto is not None:
-            _patch(node.proto, dict(node.patch))
-    if model.patch:
-        _patch(model.proto, dict(model.patch))
-    data: bytes = model.proto.SerializeToString(deterministic=True)
-    return data
+    """Serialize ``model``, deterministically. References to external data stay as they are.
+
+    Raises:
+        OutputError: the model is larger than the 2 GB that one protobuf file may have.
+    """
+    return _serialize(assemble(model), "<bytes>")
 
 
-def _patch(proto: onnx.NodeProto | onnx.ModelProto, changes: dict[str, str | None]) -> None:
-    kept = [entry for entry in proto.metadata_props if entry.key not in changes]
-    if len(kept) != len(proto.metadata_props):
-        entries = [(entry.key, entry.value) for entry in kept]
-        del proto.metadata_props[:]
-        for key, value in entries:
-            proto.metadata_props.add(key=key, value=value)
-    for key, new in changes.items():
-        if new is not None:
-            proto.metadata_props.add(key=key, value=new)
+def save_model(
+    model: Model, path: str | PathLike[str], *, external_data: DataMode = "copy", allow_outside_data: bool = False
+) -> None:
+    """Write ``model`` to ``path``, atomically; on an error nothing is written and an existing file is untouched.
 
+    Args:
+        path: the output file; its folder must exist.
+        external_data: what becomes of weights in files of their own when the output is in another folder: ``copy`` them
+            there, ``keep`` the references as they are, ``embed`` them in the model, or ``link`` (hard links). Only
+            ``embed`` reads them. What a user should know is added to ``model.warnings``.
+        allow_outside_data: accept data files outside the model's folder; such data is only kept or embedded.
 
-def save_model(model: Model, path: str | PathLike[str], *, external_data: str = "copy") -> None:
-    """Write ``model`` to ``path`` atomically."""
+    Raises:
+        OutputError: the output can't be written, is larger than 2 GB, or would replace a different data file.
+        InputError: data to embed or copy can't be read, or lies outside the model's folder.
+    """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(to_bytes(model))
-    temporary.replace(target)
+    check_writable(target)
+    proto = assemble(model)
+    placement = Placement()
+    if external_data == "embed":
+        proto = embedded(model, proto, target, allow_outside_data=allow_outside_data)
+    data = _serialize(proto, str(target))
+    if external_data != "embed" and may_have_external_data(data):
+        placement = plan(model, proto, target, external_data, allow_outside_data=allow_outside_data)
+    del proto
+    with placement.placed(), atomic_output(target) as stream:
+        stream.write(data)
+
+
+def _serialize(proto: onnx.ModelProto, label: str) -> bytes:
+    try:
+        data: bytes = proto.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise OutputError(
+            f"{label}: the model is larger than 2 GB, the limit of one protobuf file; keep its weights as external data"
+        ) from error
+    return data

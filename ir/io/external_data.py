@@ -1,0 +1,235 @@
+"""What becomes of weights that are in files of their own when their model is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.io.atomic import atomic_output
+from modelexport.ir.io.copying import copy_content, same_content
+from modelexport.ir.io.weights import EXTERNAL, Weights, data_ref, is_outside
+from modelexport.ir.model import Model
+from modelexport.ir.node import shown
+
+DataMode = Literal["copy", "keep", "embed", "link"]
+PROTO_LIMIT = 2**31 - 1  # bytes of one protobuf message
+
+
+def may_have_external_data(data: bytes) -> bool:
+    """Whether a serialized model can refer to external data at all: every reference spells the key ``location``."""
+    return b"location" in data
+
+
+def external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor with external data: initializers, attributes, bodies, functions, sparse parts, training graphs."""
+    for tensor in _tensors(proto):
+        if tensor.data_location == EXTERNAL:
+            yield tensor
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    graphs = [proto.graph]
+    attributes: list[onnx.AttributeProto] = []
+    for function in proto.functions:
+        attributes += function.attribute_proto
+        attributes += (attribute for node in function.node for attribute in node.attribute)
+    for training in proto.training_info:
+        graphs += [training.initialization, training.algorithm]
+    while graphs or attributes:
+        while attributes:
+            attribute = attributes.pop()
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("sparse_tensor"):
+                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            for sparse in attribute.sparse_tensors:
+                yield from (sparse.values, sparse.indices)
+            if attribute.HasField("g"):
+                graphs.append(attribute.g)
+            graphs += attribute.graphs
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            for node in graph.node:
+                attributes += node.attribute
+
+
+@dataclass(slots=True)
+class Placement:
+    """Data files to bring to the output's folder."""
+
+    copies: list[tuple[Path, Path]] = field(default_factory=list)
+    links: list[tuple[Path, Path]] = field(default_factory=list)
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Bring them there; when this or the block fails, take away again what was brought."""
+        made: list[Path] = []
+        folders: list[Path] = []
+        try:
+            for source, target in self.links:
+                _make_folder(target.parent, folders)
+                _link(source, target)
+                made.append(target)
+            for source, target in self.copies:
+                _make_folder(target.parent, folders)
+                _copy(source, target)
+                made.append(target)
+            yield
+        except BaseException:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            for folder in reversed(folders):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
+
+
+def plan(
+    model: Model, proto: onnx.ModelProto, target: Path, mode: DataMode, *, allow_outside_data: bool = False
+) -> Placement:
+    """Decide what to copy or link so that ``proto``, written to ``target``, finds its data; refuse what can't be done.
+
+    Raises:
+        InputError: a location is outside the model's folder and this was not allowed, or can't be used.
+        OutputError: the output would replace a data file, or a different file is where data has to go.
+    """
+    placement = Placement()
+    locations = list(dict.fromkeys(os.path.normpath(data_ref(tensor).location) for tensor in external_tensors(proto)))
+    if not locations:
+        return placement
+    base, folder = model.base_dir, target.parent
+    if base is None:
+        _check_outside(model, locations, allow_outside_data)
+        _warn(model, f"external data {_list(locations)} is not copied: the model was not read from a file")
+        return placement
+    outside = _check_outside(model, locations, allow_outside_data)
+    _refuse_overwriting(base, folder, target, locations)
+    if outside and mode != "keep":
+        _warn(model, f"external data outside the model's folder stays where it is: {_list(outside)}")
+    missing = [location for location in locations if not (base / location).exists()]
+    if missing:
+        _warn(model, f"external data is missing: {_list([str(base / location) for location in missing])}")
+    if mode == "keep" or os.path.samefile(base, folder):
+        return placement
+    skipped = {*outside, *missing}
+    for location in locations:
+        if location not in skipped:
+            source, destination = base / location, folder / location
+            if _is_needed(source, destination, folder):
+                (placement.links if mode == "link" else placement.copies).append((source, destination))
+    if mode == "link" and len(skipped) < len(locations):
+        _warn(model, "external data is hard-linked: onnx and onnxruntime refuse data files that have several links")
+    return placement
+
+
+def embedded(
+    model: Model, proto: onnx.ModelProto, target: Path, *, allow_outside_data: bool = False
+) -> onnx.ModelProto:
+    """``proto`` with all external data inside; a copy where there is any.
+
+    Raises:
+        InputError: data can't be read.
+        OutputError: the result would be larger than one protobuf file may be.
+    """
+    tensors = list(external_tensors(proto))
+    if not tensors:
+        return proto
+    locations = list(dict.fromkeys(os.path.normpath(data_ref(tensor).location) for tensor in tensors))
+    _check_outside(model, locations, allow_outside_data)
+    if model.base_dir is not None:
+        _refuse_overwriting(model.base_dir, target.parent, target, locations)
+    weights = Weights(model, allow_outside_data=allow_outside_data)
+    if proto.ByteSize() + sum(weights.size(tensor) for tensor in tensors) > PROTO_LIMIT:
+        raise OutputError(f"{target}: with its weights embedded the model is larger than 2 GB, the limit of one file")
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    for tensor in external_tensors(result):
+        tensor.raw_data = bytes(weights.raw(tensor))
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+    return result
+
+
+def _check_outside(model: Model, locations: Iterable[str], allowed: bool) -> list[str]:
+    outside = [location for location in locations if is_outside(model, location)]
+    if outside and not allowed:
+        raise InputError(
+            f"{model.path or '<model>'}: external data {_list(outside)} is outside the model's folder; "
+            "--allow-outside-data accepts it"
+        )
+    return outside
+
+
+def _refuse_overwriting(base: Path, folder: Path, target: Path, locations: Iterable[str]) -> None:
+    for location in locations:
+        source = base / location
+        taken = target.exists() and source.exists() and os.path.samefile(source, target)
+        if taken or os.path.normpath(folder / location) == os.path.normpath(target):
+            raise OutputError(f"{target}: is the name of the model's external data; choose another output name")
+
+
+def _is_needed(source: Path, destination: Path, folder: Path) -> bool:
+    """Whether ``destination`` is still to be made. Raises for what must not be written or replaced."""
+    root = os.path.realpath(folder)
+    if os.path.commonpath([root, os.path.realpath(destination.parent)]) != root:
+        raise OutputError(f"{destination}: leads out of the output's folder; nothing is written there")
+    if not source.is_file():
+        raise InputError(f"{source}: external data is not a regular file")
+    if not os.path.lexists(destination):
+        return True
+    try:
+        if destination.is_file() and same_content(source, destination):
+            return False
+    except OSError as error:
+        raise OutputError(f"{destination}: {error.strerror or error}") from error
+    raise OutputError(
+        f"{destination}: another file is where external data has to go; remove it or choose another folder"
+    )
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        try:
+            path.mkdir()
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from error
+        made.append(path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        stream = open(source, "rb", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror or error}") from error
+    with stream, atomic_output(target, mode=os.fstat(stream.fileno()).st_mode & 0o777) as output:
+        copy_content(stream.fileno(), output.fileno())
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError as error:
+        raise OutputError(f"{target}: can't be hard-linked ({error.strerror or error}); use copy") from error
+
+
+def _warn(model: Model, message: str) -> None:
+    if message not in model.warnings:
+        model.warnings.append(message)
+
+
+def _list(locations: list[str]) -> str:
+    return ", ".join(map(shown, locations[:3])) + (f" and {len(locations) - 3} more" if len(locations) > 3 else "")

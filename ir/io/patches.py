@@ -1,0 +1,80 @@
+"""Metadata and doc string patches, applied to the source proto in place.
+
+Applying is idempotent, and removing what was added gives the bytes from before: entries of other keys keep their order,
+their duplicates and their presence bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from modelexport.ir.io import wire
+from modelexport.ir.model import Model
+from modelexport.ir.node import Absent, Node, text
+
+_DOC = onnx.NodeProto.DESCRIPTOR.fields_by_name["doc_string"].number
+Patch = Mapping[str, str | None]
+
+
+def apply_patches(model: Model) -> None:
+    """Write every patch of ``model`` into its source proto."""
+    blocks: dict[int, bytes] = {}  # by identity: equal attributions share one patch, which no one changes
+    for graph in model.graphs():
+        for node in graph.nodes:
+            patch = node.patch
+            proto = node.proto
+            if proto is None:
+                continue
+            if patch:
+                block = blocks.get(id(patch))
+                if block is None:
+                    block = blocks[id(patch)] = wire.metadata(onnx.NodeProto, patch)
+                entries = proto.metadata_props
+                if not entries or patch.keys().isdisjoint([text(entry.key) for entry in entries]):
+                    if block:
+                        proto.MergeFromString(block)
+                else:
+                    _set_or_replace(proto, patch)
+            if node.doc_patch is not None:
+                _set_doc(proto, node.doc_patch)
+    if model.patch:
+        _set_or_replace(model.proto, model.patch)
+
+
+def patch_new(node: Node, proto: onnx.NodeProto) -> None:
+    """Write the patches of a node that has no source into the proto made for it."""
+    if node.patch:
+        _set_or_replace(proto, node.patch)
+    if node.doc_patch is not None:
+        _set_doc(proto, node.doc_patch)
+
+
+def _set_or_replace(proto: onnx.NodeProto | onnx.ModelProto, patch: Patch) -> None:
+    entries = proto.metadata_props
+    found: set[str] = set()
+    stale: list[int] = []
+    for index, entry in enumerate(entries):
+        key = text(entry.key)
+        if key not in patch:
+            continue
+        value = patch[key]
+        if value is None or key in found:
+            stale.append(index)
+            continue
+        found.add(key)
+        if text(entry.value) != value:
+            wire.set_value(entry, value)
+    for index in reversed(stale):
+        del entries[index]
+    block = wire.metadata(type(proto), {key: value for key, value in patch.items() if key not in found})
+    if block:
+        proto.MergeFromString(block)
+
+
+def _set_doc(proto: onnx.NodeProto, doc: str | Absent) -> None:
+    if isinstance(doc, Absent):
+        proto.ClearField("doc_string")
+    elif not proto.HasField("doc_string") or text(proto.doc_string) != doc:
+        proto.MergeFromString(wire.string(_DOC, doc))

@@ -1,0 +1,64 @@
+"""Protobuf wire bytes of strings: the way in for names that are not UTF-8, and for many equal entries at once.
+
+Python's protobuf refuses to assign bytes that are not UTF-8 to a string field, yet parses them; ``MergeFromString``
+with bytes made here sets a singular string and appends to a repeated one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+_ENTRY = onnx.StringStringEntryProto.DESCRIPTOR.fields_by_name
+_KEY, _VALUE = _ENTRY["key"].number, _ENTRY["value"].number
+_METADATA = {
+    message: message.DESCRIPTOR.fields_by_name["metadata_props"].number for message in (onnx.NodeProto, onnx.ModelProto)
+}
+
+
+def encoded(value: str) -> bytes:
+    """The bytes of a proto string; surrogate escapes become the bytes they stand for."""
+    return value.encode("utf-8", "surrogateescape")
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer, seven bits per byte, lowest first."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def delimited(field: int, payload: bytes) -> bytes:
+    """A length-delimited field."""
+    return varint(field << 3 | 2) + varint(len(payload)) + payload
+
+
+def string(field: int, value: str) -> bytes:
+    """A string field."""
+    return delimited(field, encoded(value))
+
+
+def strings(field: int, values: Iterable[str]) -> bytes:
+    """A repeated string field."""
+    return b"".join([string(field, value) for value in values])
+
+
+def metadata(message: type[onnx.NodeProto] | type[onnx.ModelProto], entries: Mapping[str, str | None]) -> bytes:
+    """The entries that are not None as ``metadata_props`` of a message."""
+    field = _METADATA[message]
+    return b"".join(
+        [
+            delimited(field, string(_KEY, key) + string(_VALUE, value))
+            for key, value in entries.items()
+            if value is not None
+        ]
+    )
+
+
+def set_value(entry: onnx.StringStringEntryProto, value: str) -> None:
+    """Set the value of an entry."""
+    entry.MergeFromString(string(_VALUE, value))
