@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from modelexport.frontend.calls import TORCH_LOCK, Call, watch_calls
+from modelexport.frontend.state import evaluation_mode, kept_random_state
 from modelexport.ir.errors import ExportError
 from modelexport.ir.modules import Module, ModuleTable
 
@@ -145,33 +145,6 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
 
 
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Put the random state of Python, numpy and torch back afterwards."""
-    import numpy as np
-
-    python, legacy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=_cuda_devices()):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)
-
-
-@contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode; each gets its own flag back afterwards."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
 class _Recorder(TorchFunctionMode):
     """Module stack and operator events of one forward."""
 
@@ -222,11 +195,6 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from tensors_in(item)
-
-
-def _cuda_devices() -> list[int]:
-    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return list(range(torch.cuda.device_count())) if initialized else []
 
 
 def _name(func: Any) -> str:

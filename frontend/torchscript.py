@@ -1,0 +1,121 @@
+"""Export through torch's TorchScript exporter, with the module path of every node it knows a scope of."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelexport.frontend.calls import TORCH_LOCK
+from modelexport.frontend.exported import Exported
+from modelexport.frontend.inputs import Inputs, tensors_of
+from modelexport.frontend.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
+from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout
+from modelexport.frontend.trace import first_line, module_paths
+from modelexport.frontend.weights import captured_parameters, write_external
+from modelexport.ir.errors import ExportError
+from modelexport.ir.io.reader import load_model
+
+
+def export_torchscript(
+    model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any], data_file: Path | None = None
+) -> Exported:
+    """Run ``torch.onnx.export(dynamo=False)`` in memory.
+
+    Args:
+        options: further arguments for torch.onnx.export.
+        data_file: where the weights go, each once, as external data; None keeps them in the model.
+
+    Raises:
+        ExportError: torch failed; its error is the cause, what it printed is in the debug log.
+    """
+    capture = ScopeCapture({module: names[0] for module, names in module_paths(model).items()})
+    sink = _Sink()
+    given = dict(options)
+    with TORCH_LOCK, ExitStack() as stack:
+        stack.enter_context(kept_random_state())
+        stack.enter_context(kept_model(model))
+        stack.enter_context(kept_torch_state())
+        args, names = _positional(model, inputs)
+        if names and not given.get("input_names"):
+            given["input_names"] = names
+        parameters: dict[str, torch.Tensor] = {}
+        if data_file is not None:
+            given["export_params"] = False
+            parameters = stack.enter_context(captured_parameters())
+        stack.enter_context(capture.installed())
+        stack.enter_context(_without_legacy_warning())
+        try:
+            with quiet_stdout():
+                torch.onnx.export(model, args, sink, dynamo=False, **given)  # type: ignore[arg-type]
+        except Exception as error:  # torch and user code may raise anything; it is chained and told
+            raise ExportError(f"the TorchScript exporter failed: {first_line(error)}") from error
+    exported = Exported("torchscript", load_model(sink.take()), capture.paths)
+    if MAP_HOOK in capture.missing or NAME_HOOK in capture.missing:
+        exported.warnings.append(
+            f"torch {torch.__version__} has no {' and no '.join(capture.missing)}: tags come from node names and the "
+            "module table instead of the exporter's scopes"
+        )
+    if data_file is not None:
+        write_external(
+            exported.model.proto, parameters, data_file, keep_inputs=bool(given.get("keep_initializers_as_inputs"))
+        )
+        exported.model = exported.reread()
+    return exported
+
+
+class _Sink(io.RawIOBase):
+    """Takes the one block of bytes that torch writes, without copying it."""
+
+    def __init__(self) -> None:
+        self.data: Any = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data = data if not self.data else bytes(self.data) + bytes(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        data, self.data = self.data, b""
+        return data if isinstance(data, bytes) else bytes(data)
+
+
+def _positional(model: torch.nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], list[str]]:
+    """Arguments as TorchScript takes them, by position only.
+
+    torch flattens keyword arguments by guessing positions. Where there are any, the instance gets a forward that takes
+    the tensors in order and passes them on by name; what is no tensor is bound. The caller puts ``forward`` back.
+    """
+    if not inputs.kwargs:
+        args = inputs.args
+        return (*args, {}) if args and isinstance(args[-1], dict) else args, []
+    names = [name for name, value in inputs.kwargs.items() if any(True for _ in tensors_of(value))]
+    fixed = {name: value for name, value in inputs.kwargs.items() if name not in names}
+    leading = len(inputs.args)
+    original: Callable[..., Any] = model.forward
+
+    def forward(*args: Any) -> Any:
+        return original(*args[:leading], **dict(zip(names, args[leading:], strict=True)), **fixed)
+
+    model.__dict__["forward"] = forward
+    args = (*inputs.args, *(_plain(inputs.kwargs[name]) for name in names))
+    return (*args, {}) if isinstance(args[-1], dict) else args, inputs.names()
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+@contextmanager
+def _without_legacy_warning() -> Iterator[None]:
+    """Silence torch's advice to use its other exporter: which one runs was chosen on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|modelexport\.frontend")
+        yield
