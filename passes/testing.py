@@ -5,14 +5,14 @@
     ...     "fallback-tagging",
     ...     '''
     ...     # module: encoder  my.Encoder
-    ...     agraph (float[N] X) => (float[N] Y) {
+    ...     agraph (float[N] X) => (float[N] Y, float[N] a) {
     ...         [first] a = Relu (X)    # scope: encoder
-    ...         Y = Exp (a)
+    ...         Y = Exp (X)
     ...     }
     ...     ''',
     ...     '''
     ...     first   encoder   scope
-    ...     Y       encoder   fallback
+    ...     Y       .         fallback
     ...     ''',
     ... )
 

@@ -1,0 +1,113 @@
+"""What a tagged model looks like in numbers: counts by source, tag, module and operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from modelexport.ir.attribution import Source
+from modelexport.ir.model import Model
+from modelexport.ir.modules import ModuleTable
+from modelexport.ir.node import Node, shown
+
+
+def model_summary(model: Model, label: str | None = None) -> dict[str, Any]:
+    """Counts of a model's attributions, over the nodes of every scope.
+
+    Args:
+        label: the ``model_path`` to report; the model's own path unless given.
+
+    Returns:
+        ``{model_path, total_operations, tagged_operations, unique_tags, by_source: {source: n},
+        tag_statistics: {tag: n}, modules: [{path, class, tag, parent, calls, nodes, total_nodes}],
+        operations: {op_type: n}}``. ``nodes`` are a module's own, ``total_nodes`` include those of the modules in it;
+        a module comes before those in it.
+    """
+    paths: Counter[str] = Counter()
+    sources: Counter[Source] = Counter()
+    operators: Counter[str] = Counter()
+    total = 0
+    for node in model.nodes():
+        total += 1
+        operators[node.op_type] += 1
+        attribution = node.attribution
+        if attribution is not None:
+            paths[attribution.path] += 1
+            sources[attribution.source] += 1
+    table = ModuleTable(model.modules)
+    for path in paths:
+        table.ensure(path)
+    tags = table.tags()
+    return {
+        "model_path": label if label is not None else str(model.path or ""),
+        "total_operations": total,
+        "tagged_operations": paths.total(),
+        "unique_tags": len(paths),
+        "by_source": {str(source): sources[source] for source in Source if sources[source]},
+        "tag_statistics": {shown(tags[path]): count for path, count in paths.items()},
+        "modules": _modules(table, tags, paths),
+        "operations": {shown(op_type): count for op_type, count in operators.most_common()},
+    }
+
+
+def _modules(table: ModuleTable, tags: dict[str, str], paths: Counter[str]) -> list[dict[str, Any]]:
+    totals: Counter[str] = Counter()
+    for path, count in paths.items():
+        current: str | None = path
+        while current is not None:
+            totals[current] += count
+            current = table.parent(current)
+    children: dict[str | None, list[str]] = {}
+    for module in table:
+        children.setdefault(table.parent(module.path), []).append(module.path)
+    roots = children.get(None, []) or children.pop("", [])
+    rows: list[dict[str, Any]] = []
+    stack = roots[::-1]
+    while stack:
+        path = stack.pop()
+        module = table[path]
+        rows.append(
+            {
+                "path": shown(path),
+                "class": shown(module.cls),
+                "tag": shown(tags[path]),
+                "parent": None if (parent := table.parent(path)) is None else shown(parent),
+                "calls": module.calls,
+                "nodes": paths[path],
+                "total_nodes": totals[path],
+            }
+        )
+        stack.extend(children.get(path, ())[::-1])
+    return rows
+
+
+def explanation(model: Model, pass_name: str) -> list[dict[str, Any]]:
+    """Every decision that one pass took: ``{node, op_type, graph, path, source, rule, confidence, evidence, replaced,
+    final}``. ``replaced`` is the attribution that stood there, ``final`` whether no later pass changed it."""
+    rows: list[dict[str, Any]] = []
+    for node in model.nodes():
+        history = node.history
+        for index, attribution in enumerate(history):
+            if attribution.by != pass_name:
+                continue
+            before = history[index - 1] if index else None
+            rows.append(
+                {
+                    "node": label(node),
+                    "op_type": shown(node.op_type),
+                    "graph": shown(node.graph.scope),
+                    "path": shown(attribution.path),
+                    "source": str(attribution.source),
+                    "rule": attribution.rule,
+                    "confidence": round(attribution.confidence, 2),
+                    "evidence": [shown(each) for each in attribution.evidence],
+                    "replaced": None if before is None else f"{shown(before.path)} ({before.source}/{before.rule})",
+                    "final": index == len(history) - 1,
+                }
+            )
+    return rows
+
+
+def label(node: Node) -> str:
+    """A node's name, else its first output, for people."""
+    return shown(node.name or node.first_output) or f"#{node.id}"
