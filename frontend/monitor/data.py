@@ -1,0 +1,206 @@
+"""What an export tells its monitor: the eight steps, and the data that is known after each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any, TypeAlias, TypedDict
+
+from modelexport.ir.errors import InputError
+
+
+class HTPExportStep(StrEnum):
+    """The steps of an export, in order. Name and value are the same word."""
+
+    MODEL_PREP = "MODEL_PREP"
+    INPUT_GEN = "INPUT_GEN"
+    HIERARCHY = "HIERARCHY"
+    TRACE = "TRACE"
+    EXPORT = "EXPORT"
+    NODE_TAGGING = "NODE_TAGGING"
+    SAVE = "SAVE"
+    COMPLETE = "COMPLETE"
+
+    @property
+    def number(self) -> int:
+        """Position of the step, from 1."""
+        return _NUMBERS[self]
+
+    @property
+    def label(self) -> str:
+        """What happens in the step, in words."""
+        return _LABELS[self]
+
+
+_LABELS: dict[HTPExportStep, str] = {
+    HTPExportStep.MODEL_PREP: "Model loading and preparation",
+    HTPExportStep.INPUT_GEN: "Input tensor generation",
+    HTPExportStep.HIERARCHY: "Module hierarchy extraction",
+    HTPExportStep.TRACE: "PyTorch tracing",
+    HTPExportStep.EXPORT: "ONNX export",
+    HTPExportStep.NODE_TAGGING: "Tagging ONNX nodes with hierarchy",
+    HTPExportStep.SAVE: "Saving final ONNX model",
+    HTPExportStep.COMPLETE: "Export completion",
+}
+_NUMBERS: dict[HTPExportStep, int] = {step: number for number, step in enumerate(HTPExportStep, start=1)}
+
+
+def step_of(step: HTPExportStep | str) -> HTPExportStep:
+    """The step that ``step`` names, in either case. Raises InputError when there is none."""
+    try:
+        return HTPExportStep(step.upper())
+    except (ValueError, AttributeError):
+        raise InputError(f"{step!r} is not an export step; the steps are {', '.join(HTPExportStep)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInfo:
+    """One module of the exported model.
+
+    Attributes:
+        path: dotted path as ``named_modules()`` spells it; ``""`` is the root.
+        class_name: bare class name, or ``""`` where it is not known.
+        tag: readable class path.
+        execution_order: position of its first call, from 0; -1 for a module that is never called.
+        parameters: number of scalar parameters it owns itself, not its children's.
+        calls: how often it was called; 0 for a container such as ModuleList.
+    """
+
+    path: str
+    class_name: str = ""
+    tag: str = ""
+    execution_order: int = 0
+    parameters: int = 0
+    calls: int = 1
+
+
+class NodeInfo(TypedDict):
+    """Where one node is from. All but the tag are None where only ``tagged_nodes`` was given."""
+
+    tag: str | None
+    path: str | None
+    source: str | None
+    confidence: float | None
+
+
+@dataclass
+class HTPExportData:
+    """Everything that is known about an export. Each step adds its part; what is not known yet has its default.
+
+    The mappings are kept by reference and may be lazy: the monitor only iterates over them and never changes them.
+
+    Attributes:
+        hierarchy: the modules by path.
+        execution_steps: number of module calls in one forward.
+        total_nodes: nodes of the file at every depth (main graph, bodies, local functions).
+        tagged_nodes: tag by node key.
+        tagging_stats: number of nodes by source of their tag.
+        coverage: tagged share of the nodes, 0..1.
+        export_time: seconds.
+        steps: step-specific data by step name.
+        nodes: where each node is from, by node key.
+    """
+
+    model_name: str = ""
+    model_class: str = ""
+    total_modules: int = 0
+    total_parameters: int = 0
+    output_path: str = ""
+    embed_hierarchy_attributes: bool = True
+    hierarchy: Mapping[str, ModuleInfo] = field(default_factory=dict)
+    execution_steps: int = 0
+    total_nodes: int = 0
+    tagged_nodes: Mapping[str, str] = field(default_factory=dict)
+    tagging_stats: Mapping[str, int] = field(default_factory=dict)
+    coverage: float = 0.0
+    export_time: float = 0.0
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    nodes: Mapping[str, NodeInfo] = field(default_factory=dict)
+
+    def details(self, step: HTPExportStep) -> Mapping[str, Any]:
+        """Step-specific data of one step; empty where there is none."""
+        found = self.steps.get(step.value)
+        return found if isinstance(found, Mapping) else {}
+
+
+StepData: TypeAlias = HTPExportData | Mapping[str, Any] | None
+
+_FIELDS: dict[str, Any] = {entry.name: entry for entry in fields(HTPExportData)}
+_DEFAULTS = HTPExportData()
+_TEXTS = frozenset({"model_name", "model_class", "output_path"})
+_NUMERIC = frozenset({"coverage", "export_time"})
+_COUNTS = frozenset({"total_modules", "total_parameters", "execution_steps", "total_nodes"})
+_MAPPINGS = frozenset({"hierarchy", "tagged_nodes", "tagging_stats", "steps", "nodes"})
+
+
+def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Mapping[str, Any]) -> None:
+    """Add what a step brought to what is known.
+
+    Of an HTPExportData the fields that differ from their defaults are taken; of a mapping and of keywords all entries.
+    An entry that is no field of HTPExportData is step-specific data of ``step``.
+    Raises InputError for data of another kind, and for a field whose value has the wrong type; nothing is merged then.
+    """
+    news: dict[str, Any] = {}
+    if isinstance(given, HTPExportData):
+        news = {name: value for name in _FIELDS if (value := getattr(given, name)) != getattr(_DEFAULTS, name)}
+    elif isinstance(given, Mapping):
+        news = dict(given)
+    elif given is not None:
+        raise InputError(f"data of {step} is a {type(given).__name__}; give an HTPExportData, a mapping or keywords")
+    news.update(extra)
+    own = {str(name): value for name, value in news.items() if name not in _FIELDS}
+    taken = {name: _checked(step, name, value) for name, value in news.items() if name in _FIELDS}
+    steps = dict(known.steps)
+    for name, value in taken.pop("steps", {}).items():
+        key = str(name).upper() if str(name).upper() in HTPExportStep.__members__ else str(name)
+        both_maps = isinstance(value, Mapping) and isinstance(steps.get(key), Mapping)
+        steps[key] = {**steps[key], **value} if both_maps else value
+    if own:
+        steps[step.value] = {**known_details(steps, step), **own}
+    known.steps = steps
+    for name, value in taken.items():
+        setattr(known, name, value)
+
+
+def known_details(steps: Mapping[str, Any], step: HTPExportStep) -> Mapping[str, Any]:
+    """Step-specific data of ``step``; a value that is no mapping is kept under ``value``."""
+    found = steps.get(step.value, {})
+    return found if isinstance(found, Mapping) else {"value": found}
+
+
+def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
+    if name in _TEXTS:
+        if isinstance(value, str | PurePath):
+            return str(value)
+        wanted = "a text"
+    elif name in _COUNTS:
+        if isinstance(value, int) and value >= 0:
+            return value
+        wanted = "a count"
+    elif name in _NUMERIC:
+        if isinstance(value, int | float) and (name != "coverage" or 0 <= value <= 1):
+            return float(value)
+        wanted = "a share from 0 to 1" if name == "coverage" else "a number of seconds"
+    elif name in _MAPPINGS:
+        if isinstance(value, Mapping):
+            return _modules(value) if name == "hierarchy" else value
+        wanted = "a mapping"
+    elif isinstance(value, bool):
+        return value
+    else:
+        wanted = "true or false"
+    raise InputError(f"{name} of {step} is {value!r:.60}; it has to be {wanted}")
+
+
+def _modules(hierarchy: Mapping[str, Any]) -> Mapping[str, ModuleInfo]:
+    if all(isinstance(entry, ModuleInfo) for entry in hierarchy.values()):
+        return hierarchy
+    try:
+        return {
+            path: entry if isinstance(entry, ModuleInfo) else ModuleInfo(**{"path": path, **entry})
+            for path, entry in hierarchy.items()
+        }
+    except TypeError as error:
+        raise InputError(f"an entry of hierarchy is no ModuleInfo: {error}") from None

@@ -1,0 +1,209 @@
+"""The metadata file: everything about the export as JSON, by the schema in ``metadata.schema.json``, as a stream."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import platform
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import Any, TextIO
+
+from modelexport.frontend.monitor import facts
+from modelexport.frontend.monitor.data import HTPExportStep, NodeInfo
+from modelexport.frontend.monitor.files import text_output
+from modelexport.frontend.monitor.record import ExportRecord
+from modelexport.frontend.monitor.view import Row, View, node_records
+from modelexport.frontend.monitor.writers import StepAwareWriter
+
+FORMAT = "modelexport-export-metadata"
+SCHEMA_VERSION = "1.0"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the metadata file."""
+    text = resources.files("modelexport.frontend.monitor").joinpath("metadata.schema.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+class HTPMetadataWriter(StepAwareWriter):
+    """Writes the metadata when the export is over. The whole text is never in memory, unless one asks for it."""
+
+    def start(self, record: ExportRecord) -> None:
+        """Take the record."""
+        self._record = record
+
+    def get_metadata(self) -> dict[str, Any]:
+        """What the file would say now."""
+        buffer = io.StringIO()
+        write_metadata(buffer, self._record)
+        loaded: dict[str, Any] = json.loads(buffer.getvalue())
+        return loaded
+
+    def finish(self) -> Path | None:
+        """Write the file."""
+        path = self._record.metadata_path
+        with text_output(path) as stream:
+            write_metadata(stream, self._record, path)
+        return path
+
+
+def write_metadata(stream: TextIO, record: ExportRecord, own_path: Path | None = None) -> None:
+    """Write the metadata of ``record``; ``own_path`` is the file it goes to, to be listed with the others."""
+    view = record.view()
+    outcome = record.outcome
+    _section(stream, "format", FORMAT, first=True)
+    _section(stream, "schema_version", SCHEMA_VERSION)
+    _section(stream, "outcome", {"status": outcome.status, "step": outcome.step, "error": outcome.error})
+    _section(stream, "export_context", _context(record))
+    _section(stream, "model", _model(record, view))
+    _section(stream, "inputs", facts.inputs(record.data))
+    stream.write(',\n"modules": [')
+    _modules(stream, view)
+    stream.write('],\n"nodes": {')
+    _nodes(stream, record)
+    stream.write("}")
+    _section(stream, "statistics", _statistics(record, view))
+    _section(stream, "steps", _steps(record))
+    _section(stream, "files", _files(record, own_path))
+    stream.write("\n}\n")
+
+
+def _section(stream: TextIO, key: str, value: Any, first: bool = False) -> None:
+    stream.write(f'{"{" if first else ","}\n"{key}": {json.dumps(jsonable(value), indent=1)}')
+
+
+def _context(record: ExportRecord) -> dict[str, Any]:
+    return {
+        "generated_at": record.generated_at,
+        **facts.how(record),
+        "embed_hierarchy_attributes": record.data.embed_hierarchy_attributes,
+        "versions": facts.versions(),
+        "platform": platform.platform(),
+        "warnings": facts.warnings(record),
+        "errors": [{"step": step, "error": message} for step, message in record.failures],
+        "writer_failures": [str(failure) for failure in record.writer_failures],
+    }
+
+
+def _model(record: ExportRecord, view: View) -> dict[str, Any]:
+    data = record.data
+    return {
+        "name": data.model_name,
+        "class": data.model_class,
+        "modules": data.total_modules or len(view),
+        "parameters": data.total_parameters,
+        "path": PurePath(data.output_path).name,
+    }
+
+
+def _statistics(record: ExportRecord, view: View) -> dict[str, Any]:
+    return {
+        "total_nodes": view.total_nodes,
+        "tagged_nodes": view.tagged_nodes,
+        "coverage": view.coverage,
+        "by_source": view.by_source,
+        "tagging_stats": record.data.tagging_stats,
+        "nodes_of_unlisted_modules": view.unlisted,
+        "execution_steps": record.data.execution_steps,
+        "export_time": record.seconds,
+    }
+
+
+def _steps(record: ExportRecord) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for step, state in record.steps.items():
+        result[step.value] = {
+            "number": step.number,
+            "title": step.label,
+            "status": state.status,
+            "seconds": round(state.seconds, 6),
+            "memory_mb": state.memory_mb,
+            "errors": state.errors,
+            "data": record.data.steps.get(step.value, {}),
+        }
+    others = {key: value for key, value in record.data.steps.items() if key not in HTPExportStep.__members__}
+    return {**result, **{key: {"data": value} for key, value in others.items()}}
+
+
+def _files(record: ExportRecord, own_path: Path | None) -> list[dict[str, Any]]:
+    rows = [*facts.model_files(record), *facts.monitor_files(record)]
+    if own_path is not None and own_path not in record.files:
+        rows.append(("metadata", own_path))
+    return [{"role": role, "path": path.name, "bytes": _bytes(role, path)} for role, path in rows]
+
+
+def _bytes(role: str, path: Path) -> int | None:
+    """Size of the file; None for the metadata, which is being written, and for a file that is not there."""
+    return path.stat().st_size if role != "metadata" and path.is_file() else None
+
+
+def _modules(stream: TextIO, view: View) -> None:
+    before = -1
+    for row in view.rows():
+        if row.depth <= before:
+            stream.write("]}" * (before - row.depth + 1) + ",")
+        stream.write(f'\n{json.dumps(_module(row, view))[:-1]}, "children": [')
+        before = row.depth
+    stream.write("]}" * (before + 1))
+
+
+def _module(row: Row, view: View) -> dict[str, Any]:
+    info = row.info
+    return {
+        "name": _text(row.name),
+        "path": _text(info.path),
+        "class": _text(info.class_name),
+        "tag": _text(info.tag),
+        "execution_order": info.execution_order,
+        "calls": info.calls,
+        "parameters": info.parameters,
+        "all_parameters": row.all_parameters,
+        "nodes": row.nodes if view.has_nodes else None,
+        "all_nodes": row.all_nodes if view.has_nodes else None,
+    }
+
+
+def _nodes(stream: TextIO, record: ExportRecord) -> None:
+    encoded: dict[int, tuple[NodeInfo, str]] = {}
+    separator = "\n"
+    for key, info in node_records(record.data):
+        found = encoded.get(id(info))
+        if found is None:
+            # Nodes of one attribution share their record. The table keeps the record alive, so its id stays its own.
+            if len(encoded) >= 1024:
+                encoded.clear()
+            found = encoded[id(info)] = (info, json.dumps(jsonable(_four(info))))
+        stream.write(f"{separator}{json.dumps(_text(key))}: {found[1]}")
+        separator = ",\n"
+
+
+def _four(info: NodeInfo) -> dict[str, Any]:
+    return {"tag": info["tag"], "path": info["path"], "source": info["source"], "confidence": info["confidence"]}
+
+
+def _text(value: str) -> str:
+    """``value`` with bytes that were not UTF-8 backslash-escaped."""
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` in the types of JSON; what has none becomes text, a number that is not finite null."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return _text(str(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return value.name
+    if isinstance(value, Mapping):
+        return {_text(str(key)): jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(entry) for entry in value]
+    return _text(str(value))

@@ -1,0 +1,213 @@
+"""Statistics and module rows, counted from the data. Made for large exports: it keeps arrays, not objects per node."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo, NodeInfo
+from modelexport.ir.attribution import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One module of the tree: its own counts, and those of everything below it included."""
+
+    index: int
+    info: ModuleInfo
+    name: str
+    depth: int
+    nodes: int
+    all_nodes: int
+    all_parameters: int
+
+
+class View:
+    """What the data adds up to.
+
+    Attributes:
+        total_nodes, tagged_nodes, coverage: of the file; counted from the node records where they were given.
+        by_source: nodes by source of their tag, strongest evidence first.
+        unlisted: nodes whose module is not in the hierarchy.
+        has_nodes: whether modules can be given their node counts.
+    """
+
+    def __init__(self, data: HTPExportData) -> None:
+        self._data = data
+        self.total_nodes = data.total_nodes
+        self.tagged_nodes = round(data.coverage * data.total_nodes)
+        self.coverage = data.coverage
+        self.unlisted = 0
+        self.has_nodes = bool(data.nodes or data.tagged_nodes)
+        sources: Counter[str] = Counter()
+        owners: Counter[str] = Counter()
+        if self.has_nodes:
+            self._count(sources, owners)
+        self.by_source = _ranked(sources or data.tagging_stats)
+        self.ordered = _preorder(data.hierarchy)
+        self._depths = array("L")
+        self._own = array("Q")
+        self._all = array("Q")
+        self._parameters = array("Q")
+        self._add_up(owners)
+
+    def _count(self, sources: Counter[str], owners: Counter[str]) -> None:
+        tagged = records = 0
+        paths: dict[str, str] | None = None
+        for _key, record in node_records(self._data):
+            records += 1
+            tag, path, source = record["tag"], record["path"], record["source"]
+            if tag is None:
+                continue
+            tagged += 1
+            if source is not None:
+                sources[source] += 1
+            if path is None:
+                if paths is None:
+                    paths = {info.tag: info.path for info in self._data.hierarchy.values() if info.tag}
+                path = paths.get(tag)
+            if path is not None:
+                owners[path] += 1
+            else:
+                self.unlisted += 1
+        self.total_nodes = max(self.total_nodes, records)
+        self.tagged_nodes = tagged
+        self.coverage = tagged / self.total_nodes if self.total_nodes else 0.0
+
+    def _add_up(self, owners: Counter[str]) -> None:
+        stack: list[int] = []
+        for depth, info in _nested(self.ordered):
+            while len(stack) > depth:
+                self._close(stack)
+            own = owners.pop(info.path, 0)
+            self._depths.append(depth)
+            self._own.append(own)
+            self._all.append(own)
+            self._parameters.append(max(info.parameters, 0))
+            stack.append(len(self._depths) - 1)
+        while stack:
+            self._close(stack)
+        self.unlisted += sum(owners.values())
+
+    def _close(self, stack: list[int]) -> None:
+        child = stack.pop()
+        if stack:
+            self._all[stack[-1]] += self._all[child]
+            self._parameters[stack[-1]] += self._parameters[child]
+
+    def __len__(self) -> int:
+        return len(self._depths)
+
+    @property
+    def depths(self) -> array[int]:
+        """Depth of each module, in the order of ``rows``; 0 is a module without a parent in the hierarchy."""
+        return self._depths
+
+    def rows(self) -> Iterator[Row]:
+        """The modules, each followed by those below it."""
+        above: list[str] = []
+        for index, info in enumerate(self.ordered):
+            depth = self._depths[index]
+            del above[depth:]
+            prefix = above[-1] if above else ""
+            name = info.path[len(prefix) + 1 :] if prefix else info.path
+            above.append(info.path)
+            yield Row(index, info, name, depth, self._own[index], self._all[index], self._parameters[index])
+
+    def least_certain(self, count: int) -> tuple[list[tuple[float, str, NodeInfo]], int]:
+        """The ``count`` nodes of lowest confidence among those below 1.0, lowest first, and how many more there are."""
+        doubtful = 0
+
+        def candidates() -> Iterator[tuple[float, int, str, NodeInfo]]:
+            nonlocal doubtful
+            for position, (key, record) in enumerate(node_records(self._data)):
+                confidence = record["confidence"]
+                if confidence is not None and confidence < 1.0:
+                    doubtful += 1
+                    yield confidence, position, key, record
+
+        found = heapq.nsmallest(count, candidates(), key=lambda entry: entry[:2])
+        if not count:
+            doubtful = sum(1 for _ in candidates())
+        return [(confidence, key, record) for confidence, _, key, record in found], doubtful - len(found)
+
+
+def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
+    """Every node's record: those of ``nodes``, then of ``tagged_nodes`` what is not among them, with the tag only."""
+    for key, record in data.nodes.items():
+        yield key, whole(record)
+    for key, tag in data.tagged_nodes.items():
+        if key not in data.nodes:
+            yield key, NodeInfo(tag=tag, path=None, source=None, confidence=None)
+
+
+def whole(record: Mapping[str, object]) -> NodeInfo:
+    """``record`` itself if it has all four entries, else with None for those it lacks."""
+    if len(record) == 4 and "tag" in record and "path" in record and "source" in record and "confidence" in record:
+        return record  # type: ignore[return-value]
+    texts = {key: None if record.get(key) is None else str(record[key]) for key in ("tag", "path", "source")}
+    sure = record.get("confidence")
+    return NodeInfo(
+        tag=texts["tag"],
+        path=texts["path"],
+        source=texts["source"],
+        confidence=float(sure) if isinstance(sure, int | float) else None,
+    )
+
+
+def _ranked(counts: Mapping[str, int]) -> dict[str, int]:
+    order = {source.value: rank for rank, source in enumerate(Source)}
+    return {str(name): counts[name] for name in sorted(counts, key=lambda name: order.get(str(name), len(order)))}
+
+
+def _parent(path: str, known: Mapping[str, object]) -> str | None:
+    """Nearest dotted ancestor of ``path`` in ``known``; None where there is none."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in known:
+            return path
+    return None
+
+
+def _below(path: str, ancestor: str) -> bool:
+    return not ancestor or (path.startswith(ancestor) and path[len(ancestor) : len(ancestor) + 1] == ".")
+
+
+def _nested(ordered: Iterable[ModuleInfo]) -> Iterator[tuple[int, ModuleInfo]]:
+    stack: list[str] = []
+    for info in ordered:
+        while stack and not (info.path != stack[-1] and _below(info.path, stack[-1])):
+            stack.pop()
+        yield len(stack), info
+        stack.append(info.path)
+
+
+def _preorder(hierarchy: Mapping[str, ModuleInfo]) -> Iterable[ModuleInfo]:
+    """The modules so that each is followed by those below it; the given order where it is such an order already."""
+    known: Mapping[str, object] = hierarchy
+    if any(key != info.path for key, info in hierarchy.items()):
+        known = {info.path: info for info in hierarchy.values()}
+    stack: list[str] = []
+    for info in hierarchy.values():
+        while stack and not (info.path != stack[-1] and _below(info.path, stack[-1])):
+            stack.pop()
+        if _parent(info.path, known) != (stack[-1] if stack else None):
+            return _sorted(hierarchy, known)
+        stack.append(info.path)
+    return hierarchy.values()
+
+
+def _sorted(hierarchy: Mapping[str, ModuleInfo], known: Mapping[str, object]) -> list[ModuleInfo]:
+    children: dict[str | None, list[ModuleInfo]] = {}
+    for info in hierarchy.values():
+        children.setdefault(_parent(info.path, known), []).append(info)
+    result: list[ModuleInfo] = []
+    stack = children.pop(None, [])[::-1]
+    while stack:
+        info = stack.pop()
+        result.append(info)
+        stack.extend(children.pop(info.path, [])[::-1])
+    return result
