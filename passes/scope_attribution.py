@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +13,11 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
-from modelexport.passes.evidence import own_tags
+from modelexport.passes.evidence import doc_carrier, own_tags
 from modelexport.passes.evidence.confidence import confidence
-from modelexport.passes.evidence.node_names import is_plain, scope_of_name, scope_of_value
+from modelexport.passes.evidence.node_names import is_plain, operator_of_name, scope_of_name, scope_of_value
 from modelexport.passes.evidence.own_tags import Record, Tables
-from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.scopes import ScopeWalk
 from modelexport.passes.evidence.torch_metadata import (
     NAME_SCOPES,
@@ -58,7 +58,8 @@ class _Run:
         self.changed = 0
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.parameters = ParameterIndex.of(model)
-        self.walk = ScopeWalk(self._index(), self.exact)
+        self.weights = Weights(model)
+        self.walk = ScopeWalk(self._index(), self.exact, self.weights.fingerprint)
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
         self.stacks: dict[str, Stack | None] = {}
@@ -102,14 +103,19 @@ class _Run:
     def _look(self, node: Node) -> None:
         """Let the scope walk see the scopes in the names of ``node``."""
         scope = scope_of_name(node.name, node.op_type) if node.name else None
-        rule = _BY_NAME
-        if scope is None:
-            scope, rule = scope_of_value(node.first_output), _BY_VALUE
-        elif not is_plain(node.name, node.op_type):
-            rule = _FUSED
+        rule, operator = _BY_NAME, node.op_type
+        if scope is None or not is_plain(node.name, node.op_type):
+            # Where an optimiser made the name out of another one, its last operator's output is the better record.
+            made = scope_of_value(node.first_output)
+            if made is not None:
+                (scope, operator), rule = made, _BY_VALUE
+            elif scope is not None:
+                rule, operator = _FUSED, operator_of_name(node.name, scope)
         if scope is not None:
-            owner = self.parameters.owner
-            self.walk.see(scope, node.op_type, [owner[value] for value in node.inputs if value in owner])
+            owner, weights = self.parameters.owner, self.weights
+            own = operator == node.op_type  # else an optimiser made it of several, perhaps from several modules
+            owners = [owner[value] for value in node.inputs if value in owner] if own else ()
+            self.walk.see(scope, operator, owners, [value for value in node.inputs if value in weights] if own else ())
             self.scoped[node] = scope, rule
 
     def _callers_first(self) -> Iterator[Graph]:
@@ -155,6 +161,11 @@ class _Run:
 
     def _attribute(self, node: Node, tables: Tables | None, base: str) -> None:
         metadata = node.metadata
+        if node.proto is not None and node.proto.doc_string:
+            carried = doc_carrier.carried(node)
+            record = own_tags.read_node(carried) if carried is not None and own_tags.PATH not in metadata else None
+            if record is not None:
+                return self._keep(node, record)
         if metadata:
             record = own_tags.read_node(metadata)
             if record is not None:
@@ -207,8 +218,7 @@ class _Run:
         self.counts[kind] += 1
         self.changed += 1
 
-    def _stack(self, metadata: object) -> Stack | None:
-        assert isinstance(metadata, dict) or hasattr(metadata, "get")
+    def _stack(self, metadata: Mapping[str, str]) -> Stack | None:
         key = metadata.get(NAME_SCOPES) or metadata.get(SCRIPT_SCOPES)
         if key is None:
             key = metadata.get(NAMESPACE)
@@ -237,8 +247,7 @@ class _Run:
             _declare(modules, path, cls)
         return path
 
-    def _winml(self, node: Node, metadata: object) -> bool:
-        assert isinstance(metadata, dict) or hasattr(metadata, "get")
+    def _winml(self, node: Node, metadata: Mapping[str, str]) -> bool:
         tag = metadata.get(WINML_TAG)
         if not tag or WINML_TAG in metadata.get(own_tags.ADDED, ""):
             return False

@@ -1,7 +1,7 @@
 """Scopes in the names that torch's TorchScript exporter gives to nodes and values.
 
-A node is named ``/encoder/layer.0/attention/MatMul_1`` and its outputs ``<node name>_output_0``. A segment is the module's
-attribute, numeric atoms glued to the last name before them; ``_N`` is added to the segment of the N-th further call and
+A node is named ``/encoder/layer.0/attention/MatMul_1`` and its outputs ``<node name>_output_0``. A segment is the
+module's attribute, numeric atoms glued to the last name before them; ``_N`` is added to the segment of the N-th further call and
 to the N-th further operator of a type. Optimisers keep these names and decorate them.
 """
 
@@ -39,12 +39,19 @@ def is_plain(name: str, op_type: str) -> bool:
     return tail == op_type or (tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit())
 
 
-def scope_of_value(value: str) -> str | None:
-    """The scope in a value's name, or None where it has none."""
+def scope_of_value(value: str) -> tuple[str, str] | None:
+    """The scope in a value's name and the operator that made it, or None where it has none."""
     if not value or value[0] != "/" or len(value) > MAX_NAME:
         return None
     cut = value.rfind("_output_")
-    return _decorated_scope(value[:cut]) if cut > 0 else None
+    scope = _decorated_scope(value[:cut]) if cut > 0 else None
+    return None if scope is None else (scope, operator_of_name(value, scope))
+
+
+def operator_of_name(name: str, scope: str) -> str:
+    """The operator that ``name`` spells after its scope."""
+    name = name.removeprefix("fused ")
+    return re.split("[_/]", name[len(scope) + 1 :], maxsplit=1)[0]
 
 
 def _decorated_scope(name: str) -> str | None:

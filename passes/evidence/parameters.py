@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+import onnx
+
 from modelexport.ir.model import Model
+from modelexport.ir.node import text
 
 _FOREIGN = frozenset("/:; \t\n\\")
+_FLOATS = frozenset((1, 10, 11, 16))
+_FUSED = re.compile(
+    r"[A-Za-z]+Fusion_[A-Za-z]+_"
+)  # what onnxruntime's fusions put before the names of weights they make
 
 
 def owner_of(name: str) -> str | None:
     """Path of the module that owns the parameter ``name``; None where the name is not a dotted parameter name."""
     if "." not in name or len(name) > 4096 or not _FOREIGN.isdisjoint(name) or not name.isprintable():
         return None
+    fused = _FUSED.match(name)
+    if fused is not None:
+        name = name[fused.end() :]
     atoms = name.split(".")
-    if not all(atoms) or atoms[0].isdigit() and len(atoms) == 2 and atoms[1].isdigit():
+    if not all(atoms) or (atoms[0].isdigit() and len(atoms) == 2 and atoms[1].isdigit()):
         return None
     atoms.pop()
     if name[-1].isdigit() and name.rpartition(".")[2].isdigit() and len(atoms) > 1:
@@ -72,3 +83,25 @@ class ParameterIndex:
                 index[unqualified(path)].append(path)
             self._by_spelling = index
         return self._by_spelling.get(spelling, [])
+
+
+class Weights:
+    """Initializers that weigh something: tensors of at least two elements, told apart by their first bytes."""
+
+    def __init__(self, model: Model) -> None:
+        self._tensors: dict[str, onnx.TensorProto] = {}
+        for graph in model.graphs():
+            if isinstance(graph.proto, onnx.GraphProto):
+                for tensor in graph.proto.initializer:
+                    if tensor.data_type in _FLOATS and any(extent > 1 for extent in tensor.dims):
+                        self._tensors[text(tensor.name)] = tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def fingerprint(self, name: str) -> str:
+        """Equal for initializers with equal shape and equal first bytes; external data is told apart by its place."""
+        tensor = self._tensors[name]
+        where = ";".join(f"{entry.key}={entry.value}" for entry in tensor.external_data)
+        head = tensor.raw_data[:256] if tensor.HasField("raw_data") else tensor.SerializeToString()[:512]
+        return f"{tensor.data_type}:{list(tensor.dims)}:{where}:{head.hex()}"

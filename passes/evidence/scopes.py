@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from modelexport.passes.evidence.node_names import split_call
@@ -19,34 +18,41 @@ class Seen:
         owners: modules whose parameters its nodes and those of scopes below read.
         direct: modules whose parameters its own nodes read.
         operators: operator types of its own nodes, constants left out.
+        weights: fingerprints of the initializers its own nodes compute with.
     """
 
     children: set[str] = field(default_factory=set)
     owners: set[str] = field(default_factory=set)
     direct: set[str] = field(default_factory=set)
     operators: set[str] = field(default_factory=set)
+    weights: set[str] = field(default_factory=set)
 
 
 class ScopeWalk:
     """Resolves scopes such as ``/encoder/layer.0/fc_1`` to ``encoder.layer.0.fc``.
 
-    First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds every
-    module (it was made from a module table), so that a segment outside it is never a module of its own.
+    First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds
+    every module (it was made from a module table), so that a segment outside it is never a module of its own. ``fingerprint``
+    tells equal initializers, by name.
     """
 
-    def __init__(self, parameters: ParameterIndex, exact: bool = False) -> None:
+    def __init__(
+        self, parameters: ParameterIndex, exact: bool = False, fingerprint: Callable[[str], str] = str
+    ) -> None:
         self.parameters = parameters
+        self.fingerprint = fingerprint
         self.exact = exact
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
 
-    def see(self, scope: str, operator: str = "", owners: Iterable[str] = ()) -> None:
-        """Note that a node of type ``operator`` reading parameters of ``owners`` is in ``scope``."""
+    def see(self, scope: str, operator: str = "", owners: Iterable[str] = (), weights: Iterable[str] = ()) -> None:
+        """Note that a node of type ``operator`` reading parameters of ``owners`` and ``weights`` is in ``scope``."""
         seen = self.seen.get(scope)
         if seen is None:
             seen = self._add(scope)
         if operator and operator != "Constant":
             seen.operators.add(operator)
+        seen.weights.update(weights)
         for owner in owners:
             if owner not in seen.direct:
                 seen.direct.add(owner)
@@ -98,7 +104,11 @@ class ScopeWalk:
         base_modules = self._below(here, base)
         seen = self.seen[scope]
         if own:
-            return bool(seen.direct and base_modules) and not _within(seen.direct, own) and _within(seen.direct, base_modules)
+            return (
+                bool(seen.direct and base_modules)
+                and not _within(seen.direct, own)
+                and _within(seen.direct, base_modules)
+            )
         if base_modules or (self.exact and self._anywhere(base)):
             if not seen.owners or _within(seen.owners, base_modules):
                 return True
@@ -108,7 +118,12 @@ class ScopeWalk:
             return False
         if seen.owners or first.owners:
             return seen.owners == first.owners
+        if seen.weights and first.weights:
+            return not self._prints(seen.weights).isdisjoint(self._prints(first.weights))
         return not (seen.operators and first.operators and seen.operators.isdisjoint(first.operators))
+
+    def _prints(self, weights: Iterable[str]) -> set[str]:
+        return {self.fingerprint(weight) for weight in weights}
 
     def _below(self, here: str, segment: str) -> list[str]:
         """Known modules below ``here`` that are spelled ``segment``."""
@@ -150,7 +165,7 @@ def _join(here: str, segment: str) -> str:
         return segment
     spelled = unqualified(here) + "."
     if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
-        return f"{here}.{segment[len(spelled):]}"
+        return f"{here}.{segment[len(spelled) :]}"
     return f"{here}.{segment}"
 
 
@@ -166,11 +181,3 @@ def _and_above(path: str) -> Iterable[str]:
     while path:
         yield path
         path = path.rpartition(".")[0]
-
-
-def groups(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Paths by their parent, for callers that look at siblings."""
-    result: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        result[path.rpartition(".")[0]].append(path)
-    return result

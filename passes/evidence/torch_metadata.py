@@ -1,8 +1,9 @@
 """Module stacks that torch's and onnxscript's exporters record in node metadata.
 
-torch.onnx (dynamo) writes ``pkg.torch.onnx.name_scopes`` and ``pkg.torch.onnx.class_hierarchy``: Python lists of strings
-of equal length, absolute dotted paths from the root on, the last entry being the fx node. onnxscript's builder writes
-``pkg.onnxscript.*`` with local names and no last entry. ``namespace`` spells torch's stack as ``path: class/path: class``.
+torch.onnx (dynamo) writes ``pkg.torch.onnx.name_scopes`` and ``pkg.torch.onnx.class_hierarchy``: Python lists of
+strings of equal length, absolute dotted paths from the root on, the last entry being the fx node. onnxscript's builder
+writes ``pkg.onnxscript.*`` with local names and no last entry. ``namespace`` spells torch's stack as
+``path: class/path: class``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class MalformedRecord(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The modules that were active, outermost first: absolute dotted paths, classes ("" where unknown), and the rule."""
+    """The modules that were active, outermost first: absolute paths, classes ("" where unknown), and the rule."""
 
     paths: tuple[str, ...]
     classes: tuple[str, ...]

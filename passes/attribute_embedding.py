@@ -1,0 +1,168 @@
+"""attribute-embedding: write every attribution into the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from modelexport.ir.attribution import Attribution
+from modelexport.ir.facts import Fact
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.evidence import doc_carrier, own_tags
+from modelexport.passes.evidence.interop import ALL_VIEWER_KEYS, Interop, Viewers
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+Patch = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class AttributeEmbedding(Pass):
+    """Write path, tag, source, rule and confidence of every node, and a table that optimisers keep.
+
+    Attributes:
+        interop: what else to write for other tools, where it is missing: ``namespace`` for viewers, and with it torch's
+            name scopes (``torch``) or the winml keys (``winml``); ``none`` writes our own keys only.
+        carrier: node metadata, the node's doc string, or both.
+        table: whether to embed the table of modules and nodes in the model's metadata.
+        torch_nn: whether a tag names torch.nn modules, or stops at the module that uses them.
+    """
+
+    name: ClassVar[str] = "attribute-embedding"
+    requires: ClassVar[frozenset[Fact]] = frozenset({Fact.TAGGED})
+    establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.EMBEDDED})
+
+    interop: Interop = "namespace"
+    carrier: Literal["metadata", "doc-string", "both"] = "metadata"
+    table: bool = True
+    torch_nn: bool = True
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class. What the file already says is left as it is, byte for byte."""
+        return _Writer(self, model).go(ctx)
+
+
+class _Writer:
+    """One run over one model. Nodes with one attribution and like metadata share one patch."""
+
+    def __init__(self, options: AttributeEmbedding, model: Model) -> None:
+        self.options = options
+        self.model = model
+        for path in {node.attribution.path for node in model.nodes() if node.attribution is not None}:
+            model.modules.ensure(path)
+        self.full_tags = model.modules.tags()
+        self.tags = self.full_tags if options.torch_nn else model.modules.tags(torch_nn=False)
+        self.viewers = Viewers(options.interop, model.modules, self.tags)
+        self.own: dict[Attribution, dict[str, str]] = {}
+        self.plain: dict[Attribution, Patch] = {}
+        self.patches: dict[tuple[object, ...], Patch] = {}
+        self.same_for_all_operators = options.interop != "torch"
+
+    def go(self, ctx: PassContext) -> PassResult:
+        changed = 0
+        in_metadata, in_doc = self.options.carrier != "doc-string", self.options.carrier != "metadata"
+        for graph in self.model.graphs():
+            for node in graph.nodes:
+                attribution = node.attribution
+                if attribution is None:
+                    continue
+                own = self.own.get(attribution)
+                if own is None:
+                    own = self.own[attribution] = self._own(attribution)
+                proto = node.proto
+                if node.patch is None and (proto is None or not proto.metadata_props) and self.same_for_all_operators:
+                    patch = self.plain.get(attribution)
+                    if patch is None:
+                        patch = self.plain[attribution] = self._patch(node, attribution, own, {}, in_metadata)
+                    if patch:
+                        node.patch_metadata(patch)
+                    touched = bool(patch)
+                else:
+                    touched = self._update(node, attribution, own, in_metadata)
+                if in_doc or (proto is not None and proto.doc_string):
+                    touched |= _write_doc(node, own if in_doc else None)
+                changed += touched
+        self._describe_model(ctx)
+        return PassResult(changed=changed)
+
+    def _own(self, attribution: Attribution) -> dict[str, str]:
+        return {
+            own_tags.TAG: self.tags[attribution.path],
+            own_tags.PATH: attribution.path,
+            own_tags.SOURCE: str(attribution.source),
+            own_tags.RULE: attribution.rule,
+            own_tags.CONFIDENCE: f"{attribution.confidence:.2f}",
+        }
+
+    def _patch(
+        self, node: Node, attribution: Attribution, own: dict[str, str], metadata: Mapping[str, str], write: bool
+    ) -> Patch:
+        """What to set and remove so that ``metadata`` says what it should."""
+        before = {key for key in metadata.get(own_tags.ADDED, "").split(",") if key in ALL_VIEWER_KEYS}
+        foreign = {key for key in ALL_VIEWER_KEYS if key in metadata and key not in before}
+        wanted: Patch = dict(own) if write else {}
+        extra = {key: value for key, value in self.viewers.keys(node, attribution.path).items() if key not in foreign}
+        wanted.update(extra)
+        if extra:
+            wanted[own_tags.ADDED] = ",".join(extra)
+        gone = before.union((*own_tags.NODE_KEYS, own_tags.ADDED)).difference(wanted)
+        wanted.update((key, None) for key in sorted(gone) if key in metadata)
+        return {key: value for key, value in wanted.items() if metadata.get(key) != value}
+
+    def _update(self, node: Node, attribution: Attribution, own: dict[str, str], write: bool) -> bool:
+        metadata = node.metadata
+        kept = tuple(metadata.get(key) for key in (*own_tags.NODE_KEYS, own_tags.ADDED))
+        viewers = (
+            tuple(metadata.get(key) for key in ALL_VIEWER_KEYS)
+            if kept[-1]
+            else tuple(key in metadata for key in ALL_VIEWER_KEYS)
+        )
+        operator = "" if self.same_for_all_operators else node.op_type
+        key = (attribution, kept, viewers, operator)
+        patch = self.patches.get(key)
+        if patch is None:
+            patch = self.patches[key] = self._patch(node, attribution, own, metadata, write)
+        if patch:
+            node.patch_metadata(patch)
+        return bool(patch)
+
+    def _describe_model(self, ctx: PassContext) -> None:
+        metadata = self.model.metadata
+        wanted: Patch = dict.fromkeys(own_tags.MODEL_KEYS)
+        wanted[own_tags.SCHEMA] = own_tags.SCHEMA_VERSION
+        wanted[own_tags.PIPELINE] = ctx.pipeline or metadata.get(own_tags.PIPELINE, self.options.name)
+        if self.options.table:
+            wanted[own_tags.MODULES], wanted[own_tags.NODES] = self._tables()
+        self.model.patch_metadata({key: value for key, value in wanted.items() if metadata.get(key) != value})
+
+    def _tables(self) -> tuple[str, str]:
+        modules = sorted(self.model.modules, key=lambda module: module.path)
+        index = {module.path: position for position, module in enumerate(modules)}
+        rows: list[list[object]] = [[m.path, m.cls, self.full_tags[m.path], m.calls] for m in modules]
+        nodes: list[list[object]] = []
+        tails: dict[Attribution, list[object]] = {}
+        for graph in self.model.graphs():
+            scope = graph.scope
+            for node in graph.nodes:
+                attribution = node.attribution
+                if attribution is None:
+                    continue
+                tail = tails.get(attribution)
+                if tail is None:
+                    share = round(attribution.confidence, 2)
+                    tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
+                    tails[attribution] = tail
+                output = node.first_output
+                nodes.append([scope, node.name or ("" if output else f"#{node.id}"), output, *tail])
+        return own_tags.pack("modules", rows), own_tags.pack("nodes", nodes)
+
+
+def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:
+    """Let the doc string carry ``own``, or nothing; whether that changes it."""
+    before = doc_carrier.original(node)
+    wanted = before if own is None else doc_carrier.with_tag(before, own)
+    if wanted == (node.doc_string if node.has_doc_string else None):
+        return False
+    node.patch_doc(wanted)
+    return True

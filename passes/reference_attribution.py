@@ -1,0 +1,93 @@
+"""reference-attribution: carry tags over from another file of the same model, or from the model's own table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.errors import ConfigError
+from modelexport.ir.io.reader import load_model
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.reference_index import ReferenceIndex
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+
+@dataclass(frozen=True)
+class ReferenceAttribution(Pass):
+    """Attribute nodes as the same nodes of a reference are: by node name, else by output name, else by name prefix.
+
+    Attributes:
+        reference: a tagged model, an untagged one (it is attributed first), or a sidecar; without it the file given
+            with ``--reference``, else the table embedded in the model itself.
+    """
+
+    name: ClassVar[str] = "reference-attribution"
+
+    reference: str | None = field(default=None, metadata={"path": True})
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class. Nodes that are attributed already are left alone.
+
+        Raises:
+            InputError: the reference can't be read.
+            ConfigError: the pass was asked for by name, no file was given, and the model has no table of its own.
+        """
+        source = Path(self.reference) if self.reference is not None else ctx.reference
+        if source is not None:
+            index = self._read(source, ctx)
+        else:
+            own = ReferenceIndex.of_table(model, ctx.warnings)
+            if own is None and ctx.optional:
+                return PassResult(skipped="no reference was given and the model carries no table")
+            if own is None:
+                raise ConfigError(f"{self.name}: give reference=FILE; the model carries no table of its own")
+            index = own
+        index.declare(model.modules)
+        shared: dict[tuple[str, str, float], Attribution] = {}
+        counts: Counter[str] = Counter()
+        for node in model.nodes():
+            if node.attribution is None:
+                found = index.find(node)
+                if found is not None:
+                    self._attribute(node, *found, shared)
+                    counts[found[1]] += 1
+        notes: dict[str, object] = {
+            "by rule": dict(counts),
+            "reference": source.name if source is not None else "embedded",
+        }
+        return PassResult(changed=counts.total(), notes=notes)
+
+    def _read(self, source: Path, ctx: PassContext) -> ReferenceIndex:
+        if source.suffix == ".json":
+            from modelexport.ir.io.sidecar import read_sidecar
+
+            return ReferenceIndex.of_sidecar(read_sidecar(source))
+        reference = load_model(source)
+        _attribute_fully(reference, ctx)
+        return ReferenceIndex.of_model(reference)
+
+    def _attribute(
+        self, node: Node, path: str, rule: str, share: float, shared: dict[tuple[str, str, float], Attribution]
+    ) -> None:
+        key = (path, rule, share)
+        attribution = shared.get(key)
+        if attribution is None:
+            certain = round(min(confidence(rule), share), 2)
+            attribution = shared[key] = Attribution(path, Source.REFERENCE, rule, certain, (), self.name)
+        node.attribute_to(attribution)
+
+
+def _attribute_fully(reference: Model, ctx: PassContext) -> None:
+    """What a reference says of itself: its tags, else its records and what follows from them."""
+    from modelexport.passes.context_inheritance import ContextInheritance
+    from modelexport.passes.scope_attribution import ScopeAttribution
+
+    inner = PassContext()
+    ScopeAttribution().run(reference, inner)
+    ContextInheritance().run(reference, inner)
+    ctx.warnings.extend(f"reference: {warning}" for warning in inner.warnings)
