@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
 
-from modelexport.ir import editing
+from modelexport.ir import editing, ordering
 from modelexport.ir.node import Node, text
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["main", "body", "function"]
 GraphLike = onnx.GraphProto | onnx.FunctionProto
+Readers = list[Node] | dict[int, Node]  # by id once edited, so that taking one away is cheap
 
 
 class Graph:
@@ -27,18 +28,21 @@ class Graph:
     body reads it.
 
     Attributes:
-        scope: ``main``, ``main/<position>.<attribute>[.<i>]`` for a body, ``function:<domain>:<name>:<overload>``.
         owner: the node whose body this is, else None.
+        label: ``<attribute>[.<i>]`` of a body.
         inputs, outputs, initializers: value names in file order.
         bodies: bodies by the id of the node that owns them.
     """
 
-    def __init__(self, model: Model, proto: GraphLike, scope: str, kind: Kind, owner: Node | None = None) -> None:
+    def __init__(
+        self, model: Model, proto: GraphLike, scope: str, kind: Kind, owner: Node | None = None, label: str = ""
+    ) -> None:
         self.model = model
         self.proto = proto
-        self.scope = scope
+        self._scope = scope
         self.kind: Kind = kind
         self.owner = owner
+        self.label = label
         self.bodies: dict[int, tuple[Graph, ...]] = {}
         if isinstance(proto, onnx.GraphProto):
             self.inputs = [text(value.name) for value in proto.input]
@@ -49,19 +53,41 @@ class Graph:
             self.inputs = [text(name) for name in proto.input]
             self.outputs = [text(name) for name in proto.output]
             self.initializers = []
+        self._given = {*self.inputs, *self.initializers}
         self._by_id: dict[int, Node] = {}
         self._ordered: tuple[Node, ...] | None = None
+        self._positions: dict[int, int] | None = None
         self._producers: dict[str, Node] = {}
-        self._consumers: dict[str, list[Node]] = {}
+        self._consumers: dict[str, Readers] = {}
         self._nx: nx.DiGraph[int] | None = None
-        self.edits: editing.Edits | None = None
+        self.edits: ordering.Edits | None = None
         self.is_sorted = True
+        self.defined_twice: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Graph {self.scope}: {len(self._by_id)} nodes>"
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def scope(self) -> str:
+        """``main``, ``main/<position>.<attribute>[.<i>]`` for a body, ``function:<domain>:<name>:<overload>``.
+
+        Positions are those in the file that will be written.
+        """
+        if self.owner is None:
+            return self._scope
+        home = self.owner.graph
+        return f"{home.scope}/{home.position(self.owner)}.{self.label}"
+
+    def position(self, node: Node) -> int:
+        """Position of a node of this graph in the file (where edits were made: that will be written)."""
+        if self.edits is None:
+            return node.id
+        if self._positions is None:
+            self._positions = {other.id: index for index, other in enumerate(self.nodes)}
+        return self._positions.get(node.id, node.id)
 
     @property
     def name(self) -> str:
@@ -77,7 +103,7 @@ class Graph:
     def nodes(self) -> Sequence[Node]:
         """Nodes in file order (where edits were made: in the order they will be written)."""
         if self._ordered is None:
-            self._ordered = editing.file_order(self)
+            self._ordered = ordering.file_order(self)
         return self._ordered
 
     def node(self, node_id: int) -> Node:
@@ -90,21 +116,28 @@ class Graph:
 
     def consumers(self, value: str) -> Sequence[Node]:
         """Nodes of this scope that read ``value`` themselves or in a body, each once, in file order."""
-        return self._consumers.get(value, ())
+        readers = self._consumers.get(value, ())
+        if isinstance(readers, dict):
+            return sorted(readers.values(), key=self.position)
+        return readers
 
     def defines(self, value: str) -> bool:
         """Whether ``value`` is an input, an initializer or a node output of this scope."""
-        return value in self._producers or value in self.inputs_set or value in self.initializers_set
+        return value in self._producers or value in self._given
 
     @property
     def inputs_set(self) -> frozenset[str]:
-        """Input names, for membership tests."""
+        """Input names, for membership tests. Built anew by every call: keep it, or ask ``is_given``."""
         return frozenset(self.inputs)
 
     @property
     def initializers_set(self) -> frozenset[str]:
-        """Initializer names, for membership tests."""
+        """Initializer names, for membership tests. Built anew by every call: keep it, or ask ``is_given``."""
         return frozenset(self.initializers)
+
+    def is_given(self, value: str) -> bool:
+        """Whether ``value`` is an input or an initializer of this scope."""
+        return value in self._given
 
     @property
     def nx(self) -> nx.DiGraph[int]:

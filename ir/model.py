@@ -20,7 +20,9 @@ class Model:
     Attributes:
         path: the file it was read from, or None.
         modules: what is known of the modules; empty for a foreign graph until a pass fills it.
-        warnings: findings of the reader and of passes that a user should see, one line each.
+        warnings: findings of the reader, of passes and of the writer that a user should see, one line each.
+        patch: model metadata to set, or with None to remove; see patch_metadata.
+        revision: counts edits of structure.
     """
 
     def __init__(self, proto: onnx.ModelProto, path: Path | None = None) -> None:
@@ -30,7 +32,9 @@ class Model:
         self.warnings: list[str] = []
         self.main: Graph = Graph(self, proto.graph, "main", "main")
         self.functions: list[Graph] = []
+        self._by_call: dict[tuple[str, str, str], Graph] = {}
         self.patch: dict[str, str | None] = {}
+        self.revision = 0
 
     def __repr__(self) -> str:
         return f"<Model {self.path or 'in memory'}: {sum(len(graph) for graph in self.graphs())} nodes>"
@@ -57,16 +61,16 @@ class Model:
 
     def function(self, domain: str, name: str, overload: str = "") -> Graph | None:
         """The local function a call resolves to; None for an operator."""
-        if not self.functions:
-            return None
-        return self._function_index().get((domain, name, overload))
+        return self._by_call.get((domain, name, overload))
 
-    def _function_index(self) -> dict[tuple[str, str, str], Graph]:
-        return {
-            (text(graph.proto.domain), text(graph.proto.name), text(graph.proto.overload)): graph
-            for graph in self.functions
-            if isinstance(graph.proto, onnx.FunctionProto)
-        }
+    def add_function(self, graph: Graph) -> None:
+        """Add a local function; of two with the same name the first is the one that is called."""
+        proto = graph.proto
+        assert isinstance(proto, onnx.FunctionProto)
+        self.functions.append(graph)
+        call = (text(proto.domain), text(proto.name), text(proto.overload))
+        if self._by_call.setdefault(call, graph) is not graph:
+            self.warnings.append(f"{graph.scope}: the function is defined twice")
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -101,7 +101,7 @@ class Node:
     @property
     def overload(self) -> str:
         """Overload of the local function the node calls; "" nearly always."""
-        return self.proto.overload if self.proto is not None else ""
+        return text(self.proto.overload) if self.proto is not None else ""
 
     @property
     def bodies(self) -> tuple[Graph, ...]:
@@ -112,7 +112,7 @@ class Node:
     def attributes(self) -> Mapping[str, Any]:
         """Attributes by name as Python values; tensors and graphs stay protos. References to a function's attribute
         and attributes of unknown kinds are given as their AttributeProto."""
-        return {a.name: _value(a) for a in self.attribute_protos()}
+        return {text(a.name): _value(a) for a in self.attribute_protos()}
 
     def attribute_protos(self) -> tuple[onnx.AttributeProto, ...]:
         """The source protos of the attributes; not to be edited."""

@@ -1,14 +1,156 @@
-"""The proto that is written: the source itself, or where structure was edited a copy with the edits in it."""
+"""The proto that is written: the source itself, or where structure was edited a copy with the edits in it.
+
+In the copy only what was edited is replaced; everything this project does not manage stays by being copied.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx
 
-from modelexport.ir.io.patches import apply_patches
+from modelexport.ir.graph import Graph
+from modelexport.ir.io import wire
+from modelexport.ir.io.patches import apply_patches, patch_new
 from modelexport.ir.model import Model
+from modelexport.ir.node import Node, text
+from modelexport.ir.ordering import Edits
 
 
 def assemble(model: Model) -> onnx.ModelProto:
-    """The proto of ``model`` as it is to be written; not to be edited."""
+    """The proto of ``model`` as it is to be written; not to be edited.
+
+    Metadata patches are in the source afterwards; the structure of the source is never changed.
+    """
     apply_patches(model)
-    return model.proto
+    spine: set[Graph] = set()
+    for graph in model.graphs():
+        scope: Graph | None = graph if graph.edits is not None else None
+        while scope is not None and scope not in spine:
+            spine.add(scope)
+            scope = scope.parent
+    if not spine:
+        return model.proto
+    result = onnx.ModelProto()
+    result.CopyFrom(model.proto)
+    if model.main in spine:
+        _rewrite(model.main, result.graph, spine)
+    for graph, function in zip(model.functions, result.functions, strict=True):
+        if graph in spine:
+            _rewrite(graph, function, spine)
+    _import_domains(model, result)
+    return result
+
+
+def _rewrite(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, spine: set[Graph]) -> None:
+    edits = graph.edits
+    if edits is not None:
+        nodes = [_node_proto(node, edits) for node in graph.nodes]
+        del proto.node[:]
+        proto.node.extend(nodes)
+        if isinstance(proto, onnx.GraphProto):
+            _rename_graph(graph, proto, edits)
+        else:
+            _rename_function(graph, proto)
+        _keep_value_info(graph, proto, edits)
+    for node_id, bodies in graph.bodies.items():
+        if not spine.isdisjoint(bodies):
+            node = graph.node(node_id)
+            for body, body_proto in zip(bodies, _body_protos(proto.node[graph.position(node)]), strict=True):
+                if body in spine:
+                    _rewrite(body, body_proto, spine)
+
+
+def _node_proto(node: Node, edits: Edits) -> onnx.NodeProto:
+    from modelexport.ir.io import surgeon
+
+    source = node.proto
+    if source is None:
+        proto = surgeon.plain_node_proto(node.op_type, node.domain, node.name, node.inputs, node.outputs)
+        patch_new(node, proto)
+        return proto
+    if node.id in edits.touched:
+        same = tuple(map(text, source.input)) == node.inputs and tuple(map(text, source.output)) == node.outputs
+        if not same:
+            proto = onnx.NodeProto()
+            proto.CopyFrom(source)
+            surgeon.set_slots(proto, node.inputs, node.outputs)
+            return proto
+    return source
+
+
+def _body_protos(proto: onnx.NodeProto) -> list[onnx.GraphProto]:
+    from modelexport.ir.io.reader import body_protos
+
+    return [body for _, body in body_protos(proto)]
+
+
+def _rename_graph(graph: Graph, proto: onnx.GraphProto, edits: Edits) -> None:
+    tensors = [*proto.initializer, *(sparse.values for sparse in proto.sparse_initializer)]
+    for messages, names in ((proto.input, graph.inputs), (proto.output, graph.outputs), (tensors, graph.initializers)):
+        for message, name in zip(messages, names, strict=True):
+            _set_string(message, "name", name)
+    for annotation in proto.quantization_annotation:
+        name = text(annotation.tensor_name)
+        _set_string(annotation, "tensor_name", edits.renamed.get(name, name))
+        for entry in annotation.quant_parameter_tensor_names:
+            value = text(entry.value)
+            if value in edits.renamed:
+                wire.set_value(entry, edits.renamed[value])
+
+
+def _rename_function(graph: Graph, proto: onnx.FunctionProto) -> None:
+    for field, names in (("input", graph.inputs), ("output", graph.outputs)):
+        if list(map(text, getattr(proto, field))) != names:
+            proto.ClearField(field)
+            proto.MergeFromString(wire.strings(proto.DESCRIPTOR.fields_by_name[field].number, names))
+
+
+def _keep_value_info(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, edits: Edits) -> None:
+    """Rename value_info along, and drop what describes values that are gone."""
+    removed = {text(name) for node in edits.removed.values() if node.proto is not None for name in node.proto.output}
+    gone = {name for name in removed if not graph.defines(edits.renamed.get(name, name))} | edits.forgotten
+    kept: list[onnx.ValueInfoProto] = []
+    for entry in proto.value_info:
+        name = text(entry.name)
+        if name not in gone:
+            _set_string(entry, "name", edits.renamed.get(name, name))
+            kept.append(entry)
+    if len(kept) != len(proto.value_info):
+        copies = onnx.GraphProto(value_info=kept)
+        del proto.value_info[:]
+        proto.value_info.extend(copies.value_info)
+
+
+def _import_domains(model: Model, result: onnx.ModelProto) -> None:
+    """Import the domains of new nodes that their function or the model does not import yet."""
+    from modelexport.ir.io import surgeon
+
+    protos = {id(graph): proto for graph, proto in zip(model.functions, result.functions, strict=True)}
+    for graph in model.graphs():
+        for node_id in graph.edits.order if graph.edits is not None else ():
+            node = graph.node(node_id)
+            home = graph
+            while home.parent is not None:
+                home = home.parent
+            target: Any = protos.get(id(home), result)
+            if _imports(target.opset_import, node.domain) or (
+                target is not result and not target.opset_import and _imports(result.opset_import, node.domain)
+            ):
+                continue
+            version = surgeon.latest_version(node.domain, model.proto.ir_version)
+            target.opset_import.add(domain=node.domain, version=version)
+            message = f"{home.scope}: opset_import {node.domain or 'ai.onnx'} {version} is added for {node.op_type}"
+            if message not in model.warnings:
+                model.warnings.append(message)
+
+
+def _imports(imports: Sequence[onnx.OperatorSetIdProto], domain: str) -> bool:
+    names = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
+    return any(text(entry.domain) in names for entry in imports)
+
+
+def _set_string(message: Any, field: str, value: str) -> None:
+    if text(getattr(message, field)) != value:
+        message.MergeFromString(wire.string(message.DESCRIPTOR.fields_by_name[field].number, value))

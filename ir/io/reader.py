@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import onnx
 from google.protobuf.message import DecodeError
 
+from modelexport.ir.cycles import find_cycle
 from modelexport.ir.errors import InputError
-from modelexport.ir.graph import Graph, GraphLike
+from modelexport.ir.graph import Graph, Readers
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node, shown, text
 
@@ -57,7 +58,7 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None, label: str = "<
             scope = f"function:{text(function.domain)}:{text(function.name)}:{text(function.overload)}"
             graph = Graph(model, function, scope, "function")
             _fill(graph)
-            model.functions.append(graph)
+            model.add_function(graph)
     for graph in model.graphs():
         if not graph.is_sorted:
             _refuse_cycle(graph, label)
@@ -79,77 +80,89 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
 
 
 def _fill(graph: Graph) -> Graph:
-    """Read the nodes of ``graph.proto`` and, recursively, their bodies."""
-    producers, consumers, by_id = graph._producers, graph._consumers, graph._by_id
+    """Read the nodes of ``graph.proto`` and, recursively (the proto parser bounds the depth), their bodies."""
+    producers, by_id = graph._producers, graph._by_id
+    consumers: dict[str, list[Node]] = {}
+    graph._consumers = cast("dict[str, Readers]", consumers)
+    given = graph._given
     names: dict[str, str] = {}
     intern = names.setdefault
-    seen_late: set[str] = set()
+    read_early: set[str] = set()
     for node_id, proto in enumerate(graph.proto.node):
-        inputs = tuple(intern(name, name) for name in map(text, proto.input))
-        outputs = tuple(intern(name, name) for name in map(text, proto.output))
-        op_type = text(proto.op_type)
-        node = Node(
-            graph, node_id, proto, intern(op_type, op_type), text(proto.domain), text(proto.name), inputs, outputs
-        )
+        inputs: tuple[str, ...] = tuple(proto.input)
+        outputs: tuple[str, ...] = tuple(proto.output)
+        op_type = proto.op_type
+        domain = proto.domain
+        name = proto.name
+        try:
+            "".join((op_type, domain, name, *inputs, *outputs))
+        except TypeError:  # a name that is not UTF-8 comes as bytes
+            op_type, domain, name = text(op_type), text(domain), text(name)
+            inputs, outputs = tuple(map(text, inputs)), tuple(map(text, outputs))
+        node = Node(graph, node_id, proto, intern(op_type, op_type), intern(domain, domain), name, inputs, outputs)
         by_id[node_id] = node
-        if proto.attribute:
-            bodies = tuple(_bodies(node, proto))
-            if bodies:
-                graph.bodies[node_id] = bodies
-                node.captures = tuple(dict.fromkeys(value for body in bodies for value in free_values(body)))
-                inputs = (*inputs, *node.captures)
+        if proto.attribute and read_bodies(node, proto):
+            inputs = (*inputs, *node.captures)
         for value in inputs:
             if value:
-                if value not in producers:
-                    seen_late.add(value)
                 readers = consumers.get(value)
                 if readers is None:
                     consumers[value] = [node]
                 elif readers[-1] is not node:
                     readers.append(node)
+                if value not in producers and value not in given:
+                    read_early.add(value)
         for value in outputs:
             if value:
-                if value in producers:
-                    graph.model.warnings.append(f"{graph.scope}: value {shown(value)!r} is defined twice")
-                elif value in seen_late:
+                if value in producers or value in given:
+                    _defined_twice(graph, value)
+                    continue
+                if value in read_early:
                     graph.is_sorted = False
-                producers.setdefault(value, node)
+                producers[value] = node
     graph._ordered = tuple(by_id.values())
     return graph
 
 
-def _bodies(node: Node, proto: onnx.NodeProto) -> Iterator[Graph]:
+def _defined_twice(graph: Graph, value: str) -> None:
+    """The first definition counts; a graph that has a second one is never reordered."""
+    if value not in graph.defined_twice:
+        graph.defined_twice.add(value)
+        graph.model.warnings.append(f"{graph.scope}: value {shown(value)!r} is defined twice")
+
+
+def read_bodies(node: Node, proto: onnx.NodeProto) -> bool:
+    """Read the bodies of a node and what they capture; False where it has none."""
+    bodies = tuple(_fill(Graph(node.graph.model, body, "", "body", node, label)) for label, body in body_protos(proto))
+    if bodies:
+        node.graph.bodies[node.id] = bodies
+        node.captures = tuple(dict.fromkeys(value for body in bodies for value in free_values(body)))
+    return bool(bodies)
+
+
+def body_protos(proto: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The bodies in a node's attributes, each with its label: attribute name and, in a list, index."""
     for attribute in proto.attribute:
         kind = attribute.type
         if kind == _GRAPH or (kind == _UNDEFINED and attribute.HasField("g")):
-            yield _body(node, attribute.g, text(attribute.name))
+            yield text(attribute.name), attribute.g
         elif kind == _GRAPHS or (kind == _UNDEFINED and attribute.graphs):
             for index, body in enumerate(attribute.graphs):
-                yield _body(node, body, f"{text(attribute.name)}.{index}")
-
-
-def _body(node: Node, proto: GraphLike, label: str) -> Graph:
-    return _fill(Graph(node.graph.model, proto, f"{node.graph.scope}/{node.id}.{label}", "body", node))
+                yield f"{text(attribute.name)}.{index}", body
 
 
 def free_values(graph: Graph) -> Iterator[str]:
     """Values that a body reads, itself or in its own bodies, and does not define."""
-    defined = graph.inputs_set | graph.initializers_set | graph._producers.keys()
     for value in (*graph._consumers, *graph.outputs):
-        if value and value not in defined:
+        if value and not graph.defines(value):
             yield value
 
 
 def _refuse_cycle(graph: Graph, label: str) -> None:
-    import networkx
-
-    try:
-        cycle = networkx.find_cycle(graph.nx)
-    except networkx.NetworkXNoCycle:
-        return
-    nodes = [graph.node(edge[0]) for edge in cycle[:3]]
-    through = " -> ".join(shown(node.name or node.first_output) or node.op_type for node in nodes)
-    raise InputError(f"{label}: {graph.scope} is cyclic through {through}")
+    cycle = find_cycle(graph)
+    if cycle:
+        through = " -> ".join(shown(node.name or node.first_output) or node.op_type for node in cycle[:3])
+        raise InputError(f"{label}: {graph.scope} is cyclic through {through}")
 
 
 def _refuse_recursion(model: Model, label: str) -> None:
