@@ -6,6 +6,7 @@ Results go to stdout, talk to stderr. Nothing here imports onnx or rich, so help
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -167,6 +168,58 @@ def print_report(summary: Mapping[str, Any], form: str = "table", *, to_stderr: 
         put_json(summary, to_stderr=to_stderr)
     else:
         put(summary_text(summary), to_stderr=to_stderr)
+
+
+def explanation_text(
+    name: str, skipped: str, notes: Mapping[str, object], decisions: Sequence[Mapping[str, Any]]
+) -> str:
+    """Every decision of one pass as a table, after what the pass noted."""
+    if skipped:
+        return f"{name} was skipped: {skipped}"
+    said = "".join(f"\n  {key}: {value}" for key, value in notes.items())
+    head = f"{name} decided {len(decisions)} node{'' if len(decisions) == 1 else 's'}{said}"
+    if not decisions:
+        return head
+    rows = [
+        (
+            each["node"],
+            each["op_type"],
+            each["path"] or ".",
+            f"{each['source']}/{each['rule']}",
+            f"{each['confidence']:.2f}",
+            " ".join(each["evidence"][:3]) + (" ..." if len(each["evidence"]) > 3 else ""),
+            each["replaced"] or "",
+        )
+        for each in decisions
+    ]
+    header = ("node", "operator", "path", "why", "confidence", "evidence", "replaced")
+    return f"{head}\n\n{table(header, rows, left=len(header))}"
+
+
+def listing_text(listing: Mapping[str, Any]) -> str:
+    """Passes with their options, then named pipelines."""
+    parts = []
+    for each in listing["passes"]:
+        facts = [f"requires {', '.join(each['requires'])}"] if each["requires"] else []
+        facts += [f"establishes {', '.join(each['establishes'])}"] if each["establishes"] else []
+        origin = "" if each["origin"] == "modelexport" else f"  [{each['origin']}]"
+        lines = [f"{each['name']}{origin}", f"    {each['summary']}"]
+        lines += [f"    {'; '.join(facts)}"] if facts else []
+        for option in each["options"]:
+            default = "must be given" if option["default"] is None else f"default {option['default']}"
+            lines.append(f"    {option['name']}=<{option['type']}>  {default}")
+        parts.append("\n".join(lines))
+    named = [(f"{name} =", text) for name, text in listing["pipelines"].items()]
+    parts.append(table(("named pipelines", ""), named, left=2))
+    return "\n\n".join(parts)
+
+
+class TalkHandler(logging.Handler):
+    """Log records as talk, on whatever stderr is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        say(f"{record.levelname.lower()}: {one_line(self.format(record))}")
 
 
 def _cell(value: object) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from modelexport.ir.errors import CoverageValidationError, MemoryLimitExceeded, ModelExportError, PassError
+from modelexport.ir.errors import CoverageValidationError, ModelExportError, PassError
 from modelexport.ir.facts import Fact, describe
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.pipeline.limits import check_memory
 from modelexport.passes.pipeline.text import Element, Pipeline
 
 
@@ -127,17 +128,18 @@ class PassManager:
         report = RunReport(str(self.pipeline), warnings=ctx.warnings)
         for instrument in self.instruments:
             instrument.start(model, self.pipeline)
-        for index, element in enumerate(self.pipeline.elements):
-            self._run_one(model, element, ctx, PassRun(element.step, index), report)
-        model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)
+        try:
+            for index, element in enumerate(self.pipeline.elements):
+                self._run_one(model, element, ctx, PassRun(element.step, index), report)
+        finally:
+            model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)
         return report
 
     def _run_one(self, model: Model, element: Element, ctx: PassContext, run: PassRun, report: RunReport) -> None:
         try:
             for instrument in self.instruments:
                 instrument.before(model, run)
-            if ctx.memory_limit_mb is not None:
-                _check_memory(ctx.memory_limit_mb, f"before {run.name}")
+            check_memory(ctx.memory_limit_mb, f"before {run.name}")
             ctx.optional = bool(element.named)
             started = time.perf_counter()
             try:
@@ -189,13 +191,3 @@ def _node_in(traceback: TracebackType | None) -> str:
             found = describe(node)
         traceback = traceback.tb_next
     return found
-
-
-def _check_memory(limit_mb: int, when: str) -> None:
-    import psutil
-
-    resident = psutil.Process().memory_info().rss / 2**20
-    if resident > limit_mb:
-        raise MemoryLimitExceeded(
-            f"{when}: {resident:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit_mb}"
-        )

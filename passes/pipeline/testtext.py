@@ -36,7 +36,8 @@ def read_text(text: str) -> tuple[onnx.ModelProto, list[tuple[int, Directive]], 
         proto = onnx.parser.parse_model(plain)
     except onnx.parser.ParseError as error:
         raise ValueError(f"not ONNX text: {error}") from None
-    nodes = [node for owner in (proto.graph, *proto.functions) for node in _nodes(owner)]
+    owners: list[onnx.GraphProto | onnx.FunctionProto] = [proto.graph, *proto.functions]
+    nodes = [node for owner in owners for node in _nodes(owner)]
     if len(nodes) != node_count:
         raise ValueError(f"found {node_count} nodes in the text, the parser {len(nodes)}: write one node per line")
     scopes: list[tuple[int, Directive]] = []
