@@ -1,8 +1,8 @@
 """Fingerprints: what is kept of a computed value so that it can be recognised elsewhere.
 
-``stats`` do not depend on the order of elements, so a value is recognised through transposes; ``samples`` are elements at
-fixed places of the flattened array, so they tell transposes apart and allow a comparison of values that agree only roughly
-(half precision, quantisation).
+``stats`` do not depend on the order of elements, so a value is recognised through transposes; ``samples`` are elements
+at fixed places of the flattened array, so they tell transposes apart and allow a comparison of values that agree only
+roughly (half precision, quantisation).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Running a graph to see its values: onnxruntime, chunk by chunk, so that memory stays bounded.
 
-The main graph is cut into runs of nodes. Each becomes a small model whose outputs are all values its nodes make; values that
-later chunks read are kept, everything else is dropped once the caller has seen it. The next chunk's length follows from the
-size of the values of the last. A chunk that can't be run is halved until the nodes at fault are alone; their values, and all
-that is computed from them, stay unknown.
+The main graph is cut into runs of nodes. Each becomes a small model whose outputs are all values its nodes make;
+values that later chunks read are kept, everything else is dropped once the caller has seen it. The next chunk's length
+follows from the size of the values of the last. A chunk that can't be run is halved until the nodes at fault are
+alone; their values, and all that is computed from them, stay unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from modelexport.ir.errors import InputError, MissingExtraError
+from modelexport.ir.errors import MissingExtraError
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -56,7 +56,7 @@ def run_graph(
 class _Runner:
     def __init__(self, model: Model, on_value: OnValue, chunk_bytes: int) -> None:
         try:
-            import onnxruntime
+            import onnxruntime  # type: ignore[import-untyped]
         except ImportError as error:
             raise MissingExtraError("onnxruntime", "ort", "value-attribution") from error
         self.ort: Any = onnxruntime
@@ -238,7 +238,8 @@ def fit_inputs(model: Model, example: Mapping[str, Array]) -> tuple[dict[str, Ar
     Returns (feeds, problems).
     """
     weights = model.main.initializers_set
-    wanted = [value for value in model.main.proto.input if value.name not in weights] if _is_graph(model) else []
+    proto = model.main.proto
+    wanted = [v for v in proto.input if v.name not in weights] if isinstance(proto, onnx.GraphProto) else []
     feeds: dict[str, Array] = {}
     problems: list[str] = []
     rest = dict(example)
@@ -258,12 +259,6 @@ def fit_inputs(model: Model, example: Mapping[str, Array]) -> tuple[dict[str, Ar
         else:
             problems.append(f"input {value.name!r}: no traced input fits it")
     return feeds, problems
-
-
-def _is_graph(model: Model) -> bool:
-    if not isinstance(model.main.proto, onnx.GraphProto):
-        raise InputError("the main graph is not a graph")
-    return True
 
 
 def _as(value: onnx.ValueInfoProto, array: Array) -> Array | None:

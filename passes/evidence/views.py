@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from modelexport.ir.graph import Graph
 from modelexport.ir.io.trace_file import SAMPLES, STATS, View
-from modelexport.passes.evidence.fingerprints import unknown
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.evidence.fingerprints import fingerprint, unknown
+from modelexport.passes.evidence.graph_values import RunReport, in_order, run_graph
+from modelexport.passes.evidence.initializers import Initializers
 
 Array = npt.NDArray[Any]
 
@@ -30,9 +35,7 @@ class ViewBuilder:
         self._shapes: list[tuple[int, ...]] = []
         self._names: list[str] = []
 
-    def value(
-        self, stats: Array | None, samples: Array | None, shape: tuple[int, ...] = (), name: str = ""
-    ) -> int:
+    def value(self, stats: Array | None, samples: Array | None, shape: tuple[int, ...] = (), name: str = "") -> int:
         """Add a value; its id."""
         if stats is None or samples is None:
             stats, samples = unknown()
@@ -80,3 +83,69 @@ def _csr(rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     return offsets, np.array([item for row in rows for item in row], np.int64)
+
+
+def graph_view(
+    model: Model,
+    feeds: Mapping[str, Array],
+    kind: str = "graph",
+    example: int = 0,
+    *,
+    chunk_bytes: int = 256 << 20,
+    progress: Callable[[int, int], None] | None = None,
+    run: bool = True,
+) -> tuple[ViewBuilder, list[Node], RunReport]:
+    """A graph as a view: (view, its nodes in the order of events, what could not be run).
+
+    The nodes of bodies are events too, after the node that owns them; their values are not known.
+    """
+    prints: dict[str, tuple[Array, Array, tuple[int, ...]]] = {}
+
+    def keep(name: str, array: Array) -> None:
+        prints[name] = (*fingerprint(array), array.shape)
+
+    for name, array in feeds.items():
+        keep(name, array)
+    report = RunReport()
+    if run:
+        report = run_graph(model, feeds, keep, chunk_bytes=chunk_bytes, progress=progress)
+    weights = Initializers(model)
+    for name in weights:
+        found = weights.get(name)
+        if found is not None:
+            keep(name, found)
+    builder = ViewBuilder(kind, example)
+    nodes: list[Node] = []
+    outer: dict[str, int] = {}
+    _add_scope(model.main, outer, prints, builder, nodes)
+    builder.inputs = {name: outer[name] for name in model.main.inputs if name in outer}
+    return builder, nodes, report
+
+
+def _add_scope(
+    graph: Graph,
+    values: dict[str, int],
+    prints: Mapping[str, tuple[Array, Array, tuple[int, ...]]],
+    builder: ViewBuilder,
+    nodes: list[Node],
+) -> None:
+    is_main = graph.kind == "main"
+
+    def number(name: str) -> int:
+        if not name:
+            return -1
+        held = values.get(name)
+        if held is None:
+            stats, samples, shape = prints.get(name, (None, None, ())) if is_main else (None, None, ())
+            held = values[name] = builder.value(stats, samples, shape, name)
+        return held
+
+    for name in graph.inputs:
+        number(name)
+    for node in in_order(graph):
+        path = node.attribution.path if node.attribution is not None else None
+        reads = [number(name) for name in (*node.inputs, *node.captures)]
+        builder.event(node.op_type, path, reads, [number(name) for name in node.outputs], node.name)
+        nodes.append(node)
+        for body in node.bodies:
+            _add_scope(body, dict(values), prints, builder, nodes)

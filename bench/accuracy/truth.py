@@ -1,0 +1,200 @@
+"""Exports with ground truth: which module is every node from?
+
+Built apart from the code under test. TorchScript: every node's full scope is read in the exporter's last pass, the module map
+having been set to full dotted names. torch.export: ``pkg.torch.onnx.name_scopes`` of the node. Constants without a scope take
+the one scope that all their readers have. The path is the innermost module whose ``__call__`` was active, under its first
+``named_modules()`` name; operators of forward hooks belong to the hooked module where the exporter tells them apart.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+FAKE = "_empty_nn_module_stack_from_metadata_hook"
+OPSET = 17
+
+
+def canonical(model: torch.nn.Module) -> dict[str, str]:
+    """First name of each module by any of its names."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        first.setdefault(id(module), name)
+        names[name] = first[id(module)]
+    return names
+
+
+def positional(model: torch.nn.Module, example: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The TorchScript exporter flattens keyword arguments: give the instance an explicit positional forward."""
+    original, names = model.forward, list(example)
+    source = f"lambda {', '.join(names)}: original({', '.join(f'{n}={n}' for n in names)})"
+    model.forward = eval(source, {"original": original})
+    return tuple(example.values())
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """The TorchScript exporter prints graphs to the process's stdout when it fails."""
+    with tempfile.TemporaryFile() as sink:
+        held = os.dup(1)
+        os.dup2(sink.fileno(), 1)
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            os.dup2(held, 1)
+            os.close(held)
+
+
+def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target: Path) -> dict[str, str]:
+    """Export with a dynamic batch; truth by first output name."""
+    import torch.onnx._internal.torchscript_exporter.utils as utils
+
+    names = dict(model.named_modules())
+    aliases = canonical(model)
+    scopes: dict[str, str] = {}
+    assign = torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value
+    setup = utils._setup_trace_module_map
+
+    def assign_and_read(graph: Any) -> None:
+        assign(graph)
+        for node in every_node(graph):
+            for output in node.outputs():
+                scopes[output.debugName()] = node.scopeName()
+
+    def setup_full(*args: Any, **kwargs: Any) -> Any:
+        result = setup(*args, **kwargs)
+        full = torch._C._jit_onnx_create_full_scope_name
+        torch.jit._trace._trace_module_map = {m: full("M", f"@{name}@") for name, m in names.items()}
+        return result
+
+    args = positional(model, example)
+    plain = {}
+    try:
+        # Scopes are read from an export with full names; the file is the export that users get.
+        torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign_and_read
+        utils._setup_trace_module_map = setup_full
+        full = export_script(model, args, example, target)
+        torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign
+        utils._setup_trace_module_map = setup
+        plain = export_script(model, args, example, target)
+    finally:
+        torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign
+        utils._setup_trace_module_map = setup
+        del model.forward
+    truth: dict[str, str | None] = {}
+    pairs = list(zip(nodes_of(full.graph), nodes_of(plain.graph), strict=True))
+    for theirs, ours in pairs:
+        assert theirs.op_type == ours.op_type
+        found = re.findall(r"@([^@]*)@", scopes.get(theirs.output[0], ""))
+        has_scope = bool(scopes.get(theirs.output[0]))
+        truth[ours.output[0]] = aliases[found[-1]] if found else ("" if has_scope else None)
+    return unanimous(plain, truth)
+
+
+def export_script(
+    model: torch.nn.Module, args: tuple[torch.Tensor, ...], example: dict[str, torch.Tensor], target: Path
+) -> onnx.ModelProto:
+    with silent():
+        torch.onnx.export(
+            model,
+            args,
+            str(target),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(example),
+            dynamic_axes={name: {0: "batch"} for name in example},
+        )
+    return onnx.load(target)
+
+
+def dynamo(
+    model: torch.nn.Module, example: dict[str, torch.Tensor], raw: Path, optimised: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Export with a dynamic batch, as it comes out and after torch's own optimiser; truths by first output name."""
+    aliases = canonical(model)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    truths = []
+    for target, optimise in ((raw, False), (optimised, True)):
+        with silent():
+            program = torch.onnx.export(
+                model,
+                (),
+                kwargs=dict(example),
+                dynamo=True,
+                optimize=optimise,
+                dynamic_shapes={name: {0: batch} for name in example},
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(target))
+        proto = onnx.load(target)
+        truth = {}
+        for node in nodes_of(proto.graph):
+            meta = {entry.key: entry.value for entry in node.metadata_props}
+            scopes = ast.literal_eval(meta.get("pkg.torch.onnx.name_scopes", "[]"))
+            fine = len(scopes) >= 2 and FAKE not in str(meta.get("pkg.torch.onnx.class_hierarchy", "")) + scopes[-2]
+            truth[node.output[0]] = aliases.get(scopes[-2]) if fine else None
+        truths.append(unanimous(proto, truth))
+    return truths[0], truths[1]
+
+
+def unanimous(proto: onnx.ModelProto, truth: dict[str, str | None]) -> dict[str, str]:
+    """Fill holes with the one module that all readers have; what stays open is left out."""
+    readers: dict[str, list[str]] = {}
+    for node in nodes_of(proto.graph):
+        for value in node.input:
+            readers.setdefault(value, []).append(node.output[0])
+    for node in reversed(list(nodes_of(proto.graph))):
+        if truth[node.output[0]] is None:
+            paths = {truth[reader] for value in node.output for reader in readers.get(value, ())}
+            if len(paths) == 1:
+                truth[node.output[0]] = paths.pop()
+    return {value: path for value, path in truth.items() if path is not None}
+
+
+def after_optimiser(
+    before: onnx.ModelProto, after: onnx.ModelProto, truth: dict[str, str]
+) -> dict[str, str]:
+    """Truth of an optimised graph: that of the surviving output name, where the node's name does not say otherwise."""
+    by_node = {node.name: truth.get(node.output[0]) for node in nodes_of(before.graph) if node.name}
+    kept = {}
+    for node in nodes_of(after.graph):
+        if not node.output:
+            continue
+        path = truth.get(node.output[0])
+        named = by_node.get(node.name)
+        if path is not None and (named is None or named == path):
+            kept[node.output[0]] = path
+    return kept
+
+
+def every_node(graph: Any) -> Iterator[Any]:
+    for node in graph.nodes():
+        yield node
+        for block in node.blocks():
+            yield from every_node(block)
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, each before those of its bodies."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes_of(attribute.g)
+            for body in attribute.graphs:
+                yield from nodes_of(body)

@@ -1,0 +1,103 @@
+"""value-attribution: run the graph on the traced inputs and recognise what the recorded model computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.errors import InputError
+from modelexport.ir.io.trace_file import Trace, load_trace
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.evidence.answers import Answer, answers
+from modelexport.passes.evidence.graph_values import fit_inputs
+from modelexport.passes.evidence.views import graph_view
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+# Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
+FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "initializer-name", "owner-scope"})
+
+
+@dataclass(frozen=True)
+class ValueAttribution(Pass):
+    """Attribute nodes whose computed value, or whose place between such nodes, is known from a trace of the model."""
+
+    name: ClassVar[str] = "value-attribution"
+    trace: str = ""
+    chunk_mb: int = 256
+    rtol: float = 2e-3
+    examples: int = 1
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class.
+
+        Raises:
+            InputError: no trace was given, or it can't be read.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        file = Path(self.trace) if self.trace else ctx.trace
+        if file is None:
+            raise InputError("value-attribution: no trace: give --trace FILE, or value-attribution{trace=FILE}")
+        trace = load_trace(file)
+        if not trace.views:
+            raise InputError(f"{file}: the trace has no recorded run")
+        for module in trace.module_table():
+            if module.path not in model.modules:
+                model.modules.add(module)
+        notes: dict[str, object] = {}
+        best: dict[Node, Answer] = {}
+        for number in range(max(1, min(self.examples, len(trace.examples)))):
+            for node, answer in self._example(model, trace, number, ctx, notes).items():
+                held = best.get(node)
+                if held is None or answer.confidence > held.confidence:
+                    best[node] = answer
+        changed, replaced = apply(best, self.name)
+        notes |= {"by rule": dict(Counter(answer.rule for answer in best.values())), "replaced names": replaced}
+        return PassResult(changed=changed, notes=notes)
+
+    def _example(
+        self, model: Model, trace: Trace, number: int, ctx: PassContext, notes: dict[str, object]
+    ) -> dict[Node, Answer]:
+        feeds, problems = fit_inputs(model, trace.examples[number]) if trace.examples else ({}, ["no example"])
+        builder, nodes, report = graph_view(
+            model, feeds, "graph", number, chunk_bytes=self.chunk_mb << 20, progress=ctx.progress
+        )
+        found, shares = answers(builder.build({}), trace, self.rtol)
+        notes["recorded runs"] = shares
+        if report.failures:
+            notes["not run"] = report.failures
+            problems += [f"{op}: {message}" for op, message in report.failures.items()]
+        if problems:
+            notes["problems"] = problems
+            known = report.nodes - report.unknown
+            ctx.warnings.append(f"value-attribution: {known} of {report.nodes} nodes computed ({problems[0]})")
+        return {nodes[i]: answer for i, answer in found.items()}
+
+
+def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
+    """Set attributions where there is none, or one that the answer beats: (nodes changed, name tags replaced)."""
+    shared: dict[tuple[str, str], Attribution] = {}
+    changed = replaced = 0
+    for node, answer in best.items():
+        held = node.attribution
+        if held is not None:
+            if held.path == answer.path or not _beats(answer, held):
+                continue
+            replaced += held.rule in FROM_NAMES
+        key = (answer.path, answer.rule)
+        attribution = shared.get(key)
+        if attribution is None:
+            attribution = Attribution(answer.path, Source.VALUE, answer.rule, answer.confidence, answer.evidence, by)
+            shared[key] = attribution
+        node.attribute_to(attribution)
+        changed += 1
+    return changed, replaced
+
+
+def _beats(answer: Answer, held: Attribution) -> bool:
+    if held.source in (Source.INHERITED, Source.FALLBACK):
+        return answer.confidence > held.confidence
+    return held.rule in FROM_NAMES and answer.sure
