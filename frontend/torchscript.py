@@ -23,13 +23,19 @@ from modelexport.ir.io.reader import load_model
 
 
 def export_torchscript(
-    model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any], data_file: Path | None = None
+    model: torch.nn.Module,
+    inputs: Inputs,
+    options: Mapping[str, Any],
+    data_file: Path | None = None,
+    *,
+    scopes: bool = True,
 ) -> Exported:
     """Run ``torch.onnx.export(dynamo=False)`` in memory.
 
     Args:
         options: further arguments for torch.onnx.export.
         data_file: where the weights go, each once, as external data; None keeps them in the model.
+        scopes: stand in the exporter to read its scopes.
 
     Raises:
         ExportError: torch failed; its error is the cause, what it printed is in the debug log.
@@ -48,7 +54,8 @@ def export_torchscript(
         if data_file is not None:
             given["export_params"] = False
             parameters = stack.enter_context(captured_parameters())
-        stack.enter_context(capture.installed())
+        if scopes:
+            stack.enter_context(capture.installed())
         stack.enter_context(_without_legacy_warning())
         try:
             with quiet_stdout():

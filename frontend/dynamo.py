@@ -1,0 +1,106 @@
+"""Export through torch's dynamo exporter, which writes the module scopes into the nodes' metadata itself."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelexport.frontend.calls import TORCH_LOCK
+from modelexport.frontend.conversion import convert
+from modelexport.frontend.exported import Exported
+from modelexport.frontend.inputs import Inputs
+from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout
+from modelexport.frontend.trace import first_line
+from modelexport.ir.errors import ExportError
+from modelexport.ir.io.reader import from_proto, load_model
+
+FIRST_OPSET = 18  # below it torch converts, drops all metadata, or silently returns 18
+
+
+def export_dynamo(
+    model: torch.nn.Module,
+    inputs: Inputs,
+    options: Mapping[str, Any],
+    opset: int | None = None,
+    model_file: Path | None = None,
+    *,
+    strict_opset: bool = True,
+) -> Exported:
+    """Run ``torch.onnx.export(dynamo=True)``.
+
+    Args:
+        options: further arguments for torch.onnx.export.
+        opset: the opset asked for; below 18 the export is converted.
+        model_file: write the model here with its weights in ``<name>.data`` beside; None keeps all in memory.
+        strict_opset: raise when no conversion reaches ``opset``, instead of staying at 18 with a warning.
+
+    Raises:
+        ExportError: torch failed; its error is the cause.
+    """
+    given = dict(options)
+    keep_inputs = bool(given.pop("keep_initializers_as_inputs", False))
+    given.setdefault("verbose", False)
+    if opset is not None:
+        given["opset_version"] = max(opset, FIRST_OPSET)
+    program = _program(model, inputs, given)
+    if model_file is None:
+        if keep_inputs:
+            program.model.graph.inputs.extend(program.model.graph.initializers.values())
+        exported = Exported("dynamo", from_proto(program.model_proto))
+    else:
+        program.save(str(model_file), external_data=True, keep_initializers_as_inputs=keep_inputs)
+        exported = Exported("dynamo", load_model(model_file))
+    del program
+    if opset is not None and opset < exported.opset_version:
+        try:
+            exported.model = from_proto(convert(exported.model.proto, opset), exported.model.path)
+            exported.warnings.append(
+                f"the dynamo exporter knows no opset below {FIRST_OPSET}: exported at {FIRST_OPSET} and converted to {opset}"
+            )
+        except ExportError as error:
+            if strict_opset:
+                raise ExportError(f"opset_version={opset} with the dynamo exporter: {error}") from error
+            reached = exported.opset_version
+            exported.warnings.append(f"opset_version={opset} was asked for, the model is in {reached}: {error}")
+    return exported
+
+
+def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any]) -> Any:
+    with TORCH_LOCK, ExitStack() as stack:
+        stack.enter_context(kept_random_state())
+        stack.enter_context(kept_model(model))
+        stack.enter_context(kept_torch_state())
+        stack.enter_context(_quiet_about_choices())
+        try:
+            with quiet_stdout():
+                return torch.onnx.export(model, inputs.args, kwargs=inputs.kwargs or None, dynamo=True, **given)
+        except Exception as error:  # torch and user code may raise anything; it is chained and told
+            raise ExportError(f"the dynamo exporter failed: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The error below torch's wrappers, which only say that a step failed."""
+    inner = error
+    while inner.__cause__ is not None and "torch.onnx" in type(inner).__module__:
+        inner = inner.__cause__
+    return first_line(inner)
+
+
+@contextmanager
+def _quiet_about_choices() -> Iterator[None]:
+    """Silence torch's remarks on what was chosen on purpose: dynamic_axes, operators of packages that are not there."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*dynamic_axes.* is not recommended")
+            yield
+    finally:
+        registration.setLevel(level)

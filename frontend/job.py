@@ -1,0 +1,244 @@
+"""One export from start to end: trace, export, passes, files, result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelexport.frontend.exported import Exported, ExporterName
+from modelexport.frontend.exporter import Settings
+from modelexport.frontend.inputs import Inputs, normalise
+from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.options import ExportOptions, read_environment, read_options
+from modelexport.frontend.pipelines import build_pipeline, trace_file
+from modelexport.frontend.publish import publish, scratch_folder
+from modelexport.frontend.result import Measurements, Saved, build_result, read_saved
+from modelexport.frontend.steps import Steps, is_sized
+from modelexport.frontend.trace import ModelTrace, module_paths, module_table, trace_model
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
+from modelexport.ir.io.atomic import check_writable
+from modelexport.ir.io.writer import save_model
+from modelexport.ir.model import Model
+from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.pipeline.instruments import memory_mb
+from modelexport.passes.pipeline.manager import PassManager, RunReport
+
+logger = logging.getLogger("modelexport.frontend")
+
+EMBEDDED_LIMIT = 1536 * 2**20  # bytes of weights; torch's own threshold for external data
+RULE = "torchscript-scope"
+BY = "torchscript-export"
+
+
+class ExportJob:
+    """One call of ``HierarchyExporter.export``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: torch.nn.Module,
+        example_inputs: Any,
+        output_path: str | PathLike[str],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.started = time.perf_counter()
+        self.environment = read_environment()
+        if not isinstance(model, torch.nn.Module):
+            raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
+        self.options: ExportOptions = read_options(settings.exporter, kwargs)
+        self.inputs: Inputs = normalise(example_inputs, self.options.keywords)
+        self.target = Path(output_path)
+        check_writable(self.target)
+        self.pipeline = build_pipeline(settings)
+        self.warnings: list[str] = list(self.options.warnings)
+
+    def run(self) -> dict[str, Any]:
+        """Do it; see ``HierarchyExporter.export``."""
+        steps = Steps(self.settings, self.target)
+        try:
+            with scratch_folder(self.target) as scratch:
+                result = self._run(steps, scratch)
+        except BaseException as error:
+            steps.failed(error)
+            with suppress(OutputError):
+                steps.finish()
+            raise
+        steps.done(HTPExportStep.COMPLETE, export_time=time.perf_counter() - self.started, warnings=result["warnings"])
+        steps.finish()
+        return result
+
+    def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
+        steps.prepared(self.model, self.settings, self.target)
+        steps.generated(self.inputs)
+        trace = self._trace()
+        steps.traced(trace)
+        self._check_memory("after the trace")
+        exported = self._export(scratch)
+        self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
+        self._check_memory("after the export")
+        began = time.perf_counter()
+        graph = exported.model
+        graph.modules = trace.modules
+        if self.settings.evidence == "scope":
+            apply_scopes(graph, exported.paths)
+        reading = time.perf_counter() - began
+        opset = exported.opset_version
+        steps.done(HTPExportStep.EXPORT, exporter=exported.exporter, opset_version=opset, warnings=list(self.warnings))
+        report = self._tag(graph, scratch)
+        steps.tagged(graph, by_source(graph), self.pipeline.recorded())
+        saved = self._save(graph, exported, scratch)
+        self._check_memory("before the files are put in place")
+        files = publish(scratch, self.target)
+        steps.done(HTPExportStep.SAVE, files={role: str(path) for role, path in files.items()}, file_size=_size(files))
+        self.warnings += [line for line in graph.warnings if line not in self.warnings]
+        return build_result(
+            self.settings,
+            self.target,
+            files,
+            exported.exporter,
+            opset,
+            trace,
+            saved,
+            self.warnings,
+            self._measurements(report, reading),
+        )
+
+    def _trace(self) -> ModelTrace:
+        if self.settings.evidence == "parameter":
+            return ModelTrace(module_table(module_paths(self.model)), (), ())
+        return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
+
+    def _export(self, scratch: Path) -> Exported:
+        external = self.options.external_data or weight_bytes(self.model) > EMBEDDED_LIMIT
+        failures: list[str] = []
+        for exporter in self.options.order:
+            try:
+                exported = self._export_with(exporter, scratch, external)
+            except ExportError as error:
+                failures.append(str(error))
+                if exporter == self.options.order[-1]:
+                    if len(failures) == 1:
+                        raise
+                    raise ExportError("; ".join(failures)) from error
+                logger.info("%s; trying the other one", error)
+                for left in scratch.iterdir():
+                    left.unlink()
+                continue
+            self.warnings += [f"{failure}; the {exporter} exporter was used instead" for failure in failures]
+            return exported
+        raise AssertionError("unreachable: there is always an exporter to try")
+
+    def _export_with(self, exporter: ExporterName, scratch: Path, external: bool) -> Exported:
+        model_file = scratch / self.target.name
+        if exporter == "torchscript":
+            from modelexport.frontend.torchscript import export_torchscript
+
+            data = scratch / f"{self.target.name}.data" if external else None
+            exported = export_torchscript(
+                self.model, self.inputs, self.options.for_torchscript(), data, scopes=self.settings.evidence == "scope"
+            )
+        else:
+            from modelexport.frontend.dynamo import export_dynamo
+
+            exported = export_dynamo(
+                self.model,
+                self.inputs,
+                self.options.for_dynamo(),
+                self.options.opset_version,
+                model_file if external else None,
+                strict_opset=self.settings.exporter == "dynamo" or self.options.order == ("dynamo",),
+            )
+        return exported
+
+    def _tag(self, graph: Model, scratch: Path) -> RunReport:
+        with trace_file(self.settings, self.model, self.inputs) as trace:
+            context = PassContext(trace=trace, memory_limit_mb=self.environment.memory_limit_mb)
+            report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
+        if self.environment.auxiliary_debug:
+            from modelexport.frontend.auxiliary import log_auxiliary
+
+            log_auxiliary(graph)
+        return report
+
+    def _save(self, graph: Model, exported: Exported, scratch: Path) -> Saved:
+        model_file = scratch / self.target.name
+        save_model(graph, model_file, external_data="keep")
+        sidecar: Path | None = None
+        if self.settings.sidecar:
+            from modelexport.ir.io.sidecar import write_sidecar
+
+            sidecar = scratch / f"{self.target.stem}_hierarchy.json"
+            write_sidecar(graph, sidecar)
+        return read_saved(model_file, sidecar if not self.settings.embed else None)
+
+    def _measurements(self, report: RunReport, reading: float) -> Measurements:
+        times: dict[str, float] = {}
+        for run in report.runs:
+            times[run.name] = times.get(run.name, 0.0) + run.seconds
+        monitoring = self.settings.monitoring or self.environment.profiling
+        return Measurements(
+            enabled=monitoring,
+            seconds=time.perf_counter() - self.started,
+            reading=reading,
+            passes=times,
+            peak_mb=int(memory_mb()[1]),
+        )
+
+    def _check_memory(self, when: str) -> None:
+        limit = self.environment.memory_limit_mb
+        if limit is not None:
+            used = memory_mb()[0]
+            if used > limit:
+                raise MemoryLimitExceeded(
+                    f"{when}: {used:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit}"
+                )
+
+
+def apply_scopes(model: Model, paths: Mapping[str, str]) -> int:
+    """Attribute nodes to the modules that the exporter's scopes name, by output value; returns how many."""
+    shared: dict[str, Attribution] = {}
+    count = 0
+    for node in model.nodes() if paths else ():
+        path = next((paths[value] for value in node.outputs if value in paths), None)
+        if path is None:
+            continue
+        attribution = shared.get(path)
+        if attribution is None:
+            attribution = shared[path] = Attribution(path, Source.SCOPE, RULE, 1.0, (), BY)
+            module = model.modules.ensure(path)
+            if not module.calls:  # called while torch traced, though not in our own forward
+                module.calls = 1
+                model.modules.touch()
+        node.attribute_to(attribution)
+        count += 1
+    return count
+
+
+def by_source(model: Model) -> dict[str, int]:
+    """Number of nodes by source, strongest first."""
+    counts = dict.fromkeys(Source, 0)
+    for node in model.nodes():
+        if node.attribution is not None:
+            counts[node.attribution.source] += 1
+    return {str(source): count for source, count in counts.items() if count}
+
+
+def weight_bytes(model: torch.nn.Module) -> int:
+    """Bytes of the parameters and buffers, shared ones once."""
+    tensors = {id(parameter): parameter for parameter in model.parameters() if is_sized(parameter)}
+    sizes = [tensor.numel() * tensor.element_size() for tensor in tensors.values()]
+    return sum(sizes) + sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+
+
+def _size(files: Mapping[str, Path]) -> int:
+    return sum(path.stat().st_size for role, path in files.items() if role in ("model", "data"))

@@ -1,0 +1,64 @@
+"""A folder to work in, and moving finished files to where they belong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from modelexport.ir.errors import OutputError
+from modelexport.ir.io.atomic import sync_folder
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """A new hidden folder beside ``target``, on the same file system, that is gone afterwards."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:150]}.", suffix=".tmp", dir=_real(target).parent))
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror or error}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(scratch: Path, target: Path) -> dict[str, Path]:
+    """Move the finished files beside ``target``: data, model, sidecar, in this order. Returns them by role.
+
+    Files that are replaced keep their permissions; symbolic links stay. When a move fails, files that were new are
+    taken away again.
+
+    Raises:
+        OutputError: a file can't be put in its place.
+    """
+    roles = {
+        "data": target.with_name(f"{target.name}.data"),
+        "model": target,
+        "sidecar": target.with_name(f"{target.stem}_hierarchy.json"),
+    }
+    files = {role: path for role, path in roles.items() if (scratch / path.name).exists()}
+    created: list[Path] = []
+    try:
+        for path in files.values():
+            place = _real(path)
+            if place.exists():
+                os.chmod(scratch / path.name, stat.S_IMODE(place.stat().st_mode))
+            else:
+                created.append(place)
+            os.replace(scratch / path.name, place)
+    except OSError as error:
+        for place in created:
+            with suppress(OSError):
+                place.unlink()
+        raise OutputError(f"{error.filename2 or error.filename or target}: {error.strerror or error}") from error
+    sync_folder(_real(target).parent)
+    return files
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
