@@ -14,6 +14,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
 from modelexport.passes.evidence import doc_carrier, own_tags
+from modelexport.passes.evidence.anchors import anchors
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.node_names import is_plain, operator_of_name, scope_of_name, scope_of_value
 from modelexport.passes.evidence.own_tags import Record, Tables
@@ -82,6 +83,7 @@ class _Run:
             for node in graph.nodes:
                 if node.attribution is None:
                     self._attribute(node, tables, bases)
+        self._apply_parameter_names()
         self._name_modules()
         for kind, count in self.damaged.items():
             ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
@@ -192,6 +194,13 @@ class _Run:
                 exact = self.exact and scoped[1] == _BY_NAME and path in self.model.modules
                 return self._set(node, path, "node-name-table" if exact else scoped[1])
         return None
+
+    def _apply_parameter_names(self) -> None:
+        """The weakest record: a node without any other is from the module whose parameters it computes with."""
+        for graph in self.model.graphs():
+            for node, path, rule in anchors(graph, self.parameters):
+                if node.attribution is None:
+                    self._set(node, path, rule, Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record) -> None:
         attribution = self.kept.get(record)

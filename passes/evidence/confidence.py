@@ -14,7 +14,8 @@ CONFIDENCE: dict[str, float] = {
     "node-name-table": 1.0,
     "fused-name": 0.97,
     "output-name": 0.97,
-    "initializer-name": 0.93,
+    "initializer-name": 0.97,
+    "initializer-parent": 0.6,
     "table-output": 0.95,
     "owner-scope": 0.97,
     # reference-attribution

@@ -32,8 +32,8 @@ class ScopeWalk:
     """Resolves scopes such as ``/encoder/layer.0/fc_1`` to ``encoder.layer.0.fc``.
 
     First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds
-    every module (it was made from a module table), so that a segment outside it is never a module of its own. ``fingerprint``
-    tells equal initializers, by name.
+    every module (it was made from a module table), so that a segment outside it is never a module of its own.
+    ``fingerprint`` tells equal initializers, by name.
     """
 
     def __init__(

@@ -1,0 +1,68 @@
+"""Nodes that a parameter's name places: whoever computes with ``encoder.query.weight`` is in ``encoder.query``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from modelexport.ir.graph import Graph
+from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.parameters import ParameterIndex
+
+INITIALIZER, FUNCTIONAL = "initializer-name", "initializer-parent"
+_CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)
+
+
+def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, str, str]]:
+    """Nodes of ``graph`` with the path that their parameters' names give, and the rule.
+
+    A parameter also counts where it comes through casts, transposes and dequantisation of nothing but parameters.
+    """
+    owner = parameters.owner
+    constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    for node in graph.nodes:
+        inputs = [value for value in node.inputs if value]
+        owners = [constant[value] for value in inputs if constant.get(value)]
+        kind = category(node.op_type)
+        if inputs and kind in _CARRIERS and all(value in constant for value in inputs):
+            chief = _chief(owners)
+            constant.update((value, chief) for value in node.outputs if value)
+        elif kind is Category.CONSTANT:
+            constant.update((value, "") for value in node.outputs if value)
+        if not owners or _lookup_of_tied(graph, node, inputs, constant):
+            continue
+        path = _chief(owners)
+        if _is_functional(node, constant):
+            yield node, path.rpartition(".")[0], FUNCTIONAL
+        else:
+            yield node, path, INITIALIZER
+
+
+def _chief(owners: list[str]) -> str:
+    """The owner of most parameters; of several, that of the last: weights are tied more often than biases."""
+    counts = Counter(owners)
+    most = max(counts.values(), default=0)
+    return next((path for path in reversed(owners) if counts[path] == most), "")
+
+
+def _lookup_of_tied(graph: Graph, node: Node, inputs: list[str], constant: dict[str, str]) -> bool:
+    """Whether ``node`` looks rows up in a weight that another operator multiplies with.
+
+    Such a weight is tied, and its one name may be that of either module.
+    """
+    if node.op_type != "Gather" or not constant.get(inputs[0]):
+        return False
+    return any(reader.op_type != "Gather" for reader in graph.consumers(inputs[0]))
+
+
+def _is_functional(node: Node, constant: dict[str, str]) -> bool:
+    """Whether the parameter is used by other code than its module's own.
+
+    A weight on the left of a product is; and a fused operator with an activation in it is from where that activation is.
+    """
+    if node.op_type in ("MatMul", "FusedMatMul"):
+        return bool(constant.get(node.inputs[0])) and not constant.get(node.inputs[1])
+    if node.domain in ("", "ai.onnx"):
+        return False
+    return node.op_type.endswith("Gelu") or any(attribute.name == "activation" for attribute in node.attribute_protos())
