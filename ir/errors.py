@@ -19,6 +19,10 @@ class InputError(ModelExportError):
     """A file or argument that was given can't be used: unreadable, not ONNX, cyclic, hostile."""
 
 
+class SidecarNotFoundError(InputError, FileNotFoundError):
+    """There is no sidecar where one was expected; the message names the file."""
+
+
 class OutputError(ModelExportError):
     """The result can't be written where it was asked for; nothing was written."""
 

@@ -23,6 +23,7 @@ class Model:
         warnings: findings of the reader, of passes and of the writer that a user should see, one line each.
         patch: model metadata to set, or with None to remove; see patch_metadata.
         revision: counts edits of structure.
+        verified: the revision that the verifier last found right; the reader's own is 0.
     """
 
     def __init__(self, proto: onnx.ModelProto, path: Path | None = None) -> None:
@@ -35,6 +36,7 @@ class Model:
         self._by_call: dict[tuple[str, str, str], Graph] = {}
         self.patch: dict[str, str | None] = {}
         self.revision = 0
+        self.verified = 0
 
     def __repr__(self) -> str:
         return f"<Model {self.path or 'in memory'}: {sum(len(graph) for graph in self.graphs())} nodes>"

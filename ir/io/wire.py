@@ -7,6 +7,7 @@ with bytes made here sets a singular string and appends to a repeated one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import onnx
 
@@ -22,6 +23,7 @@ def encoded(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
+@lru_cache(maxsize=1 << 12)  # mostly the lengths of short strings
 def varint(number: int) -> bytes:
     """A non-negative integer, seven bits per byte, lowest first."""
     out = bytearray()
@@ -50,13 +52,12 @@ def strings(field: int, values: Iterable[str]) -> bytes:
 def metadata(message: type[onnx.NodeProto] | type[onnx.ModelProto], entries: Mapping[str, str | None]) -> bytes:
     """The entries that are not None as ``metadata_props`` of a message."""
     field = _METADATA[message]
-    return b"".join(
-        [
-            delimited(field, string(_KEY, key) + string(_VALUE, value))
-            for key, value in entries.items()
-            if value is not None
-        ]
-    )
+    return b"".join([_entry(field, key, value) for key, value in entries.items() if value is not None])
+
+
+@lru_cache(maxsize=1 << 10)  # sources, rules and confidences are few; paths and tags pass through
+def _entry(field: int, key: str, value: str) -> bytes:
+    return delimited(field, string(_KEY, key) + string(_VALUE, value))
 
 
 def set_value(entry: onnx.StringStringEntryProto, value: str) -> None:
