@@ -18,38 +18,35 @@ Write = Callable[[str], None]
 class Verifier(Instrument):
     """Checks, after each pass, the IR and the facts that passes have established so far.
 
-    A check is left out only where nothing it looks at can have changed: the IR when the structure is as it was, a fact
-    when the pass changed no node and does not establish it.
+    A check is left out only where nothing it looks at can have changed: the IR after an annotating pass that edited
+    nothing, a fact when the pass changed no node and does not establish it.
     """
 
     def __init__(self, assume: Iterable[Fact] = ()) -> None:
         self._assumed = frozenset(assume)
         self._believed: dict[Fact, str] = {}
         self._done: list[str] = []
-        self._known: frozenset[str] = frozenset()
-        self._stamp: tuple[object, ...] = ()
+        self._revision = 0
 
     def start(self, model: Model, pipeline: Pipeline) -> None:
-        """Note what is wrong with the model already: no pass is blamed for that."""
+        """Begin with what is assumed."""
         self._believed = dict.fromkeys(self._assumed, "")
         self._done = []
-        self._stamp = structure_stamp(model)
-        self._known = frozenset()
-        if any(not step.metadata_only for step in pipeline):
-            self._known = frozenset(str(violation) for violation in _verify(model))
+        self._revision = model.revision
 
     def after(self, model: Model, run: PassRun) -> None:
         """Check what may have changed. Raises PassError."""
+        from modelexport.ir.verify import verify
+
         step, result = run.step, run.result
-        stamp = structure_stamp(model)
-        structure_changed = result.structure_changed or stamp != self._stamp
-        if structure_changed:
-            if step.metadata_only or not result.structure_changed:
-                said = "is declared metadata_only" if step.metadata_only else "says it did not"
-                self._refuse(run, f"edited the structure, though it {said}", [])
-            found = (each for each in _verify(model) if str(each) not in self._known)
-            self._refuse_any(run, "left the graph inconsistent", found)
-            self._stamp = stamp
+        edited = model.revision != self._revision
+        self._revision = model.revision
+        if edited and (step.metadata_only or not result.structure_changed):
+            said = "is declared metadata_only" if step.metadata_only else "says it did not"
+            self._refuse(run, f"edited the structure, though it {said}", [])
+        structure_changed = edited or result.structure_changed
+        found = verify(model, everything=structure_changed or not step.metadata_only)
+        self._refuse_any(run, "left the graph inconsistent", found)
         for fact in step.invalidates:
             self._believed.pop(fact, None)
         changed = structure_changed or result.changed > 0
@@ -72,17 +69,6 @@ class Verifier(Instrument):
         details = "; ".join(map(str, violations[:3])) + ("; and more" if len(violations) > 3 else "")
         message = f"the pass {run.name} {what}" + (f": {details}" if details else "")
         raise PassError(message, run.name, tuple(self._done), violations[0].where if violations else "")
-
-
-def structure_stamp(model: Model) -> tuple[object, ...]:
-    """A value that differs after an edit of structure: one entry per scope, so it is cheap on any model."""
-    return tuple((graph.scope, len(graph), graph.edits is None) for graph in model.graphs())
-
-
-def _verify(model: Model) -> Iterable[Violation]:
-    from modelexport.ir.verify import verify
-
-    return verify(model)
 
 
 class Timing(Instrument):

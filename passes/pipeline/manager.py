@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from modelexport.ir.errors import CoverageValidationError, ModelExportError, PassError
+from modelexport.ir.errors import CoverageValidationError, GraphError, ModelExportError, PassError, VerifyError
 from modelexport.ir.facts import Fact, describe
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -155,10 +155,10 @@ class PassManager:
                 raise TypeError(f"run() returned {type(run.result).__name__}, not a PassResult")
             for instrument in self.instruments:
                 instrument.after(model, run)
-        except ModelExportError as error:
-            self._tell_failed(model, run, error)
-            raise
-        except Exception as error:  # any code may run in a pass: whatever it raises gets the pass's name
+        except Exception as error:  # any code may run in a pass: what it did not raise on purpose gets the pass's name
+            if isinstance(error, ModelExportError) and not isinstance(error, (GraphError, VerifyError)):
+                self._tell_failed(model, run, error)
+                raise
             failure = _crash(run, error, tuple(each.name for each in report.runs))
             self._tell_failed(model, run, failure)
             raise failure from error

@@ -17,7 +17,6 @@ from modelexport.ir.errors import (
     PipelineError,
 )
 from modelexport.passes import Fact, Pass, PassContext, PassError, PassManager, PassResult, Pipeline
-from modelexport.passes.pipeline import instruments
 from modelexport.passes.pipeline.instruments import IrPrinter, Progress, Timing
 from modelexport.passes.pipeline.limits import check_memory, memory_limit_mb
 from modelexport.passes.pipeline.manager import Instrument, PassRun
@@ -152,6 +151,16 @@ def test_a_crash_names_the_pass_those_before_it_and_the_node(model: Model) -> No
     assert recorder.calls[-1] == "failed b PassError"
 
 
+def test_an_edit_that_the_ir_refuses_is_a_crash_of_the_pass(model: Model) -> None:
+    def remove(model: Model, ctx: PassContext) -> PassResult:
+        model.main.remove(model.main.nodes[0])
+        return PassResult(changed=1, structure_changed=True)
+
+    with pytest.raises(PassError, match=r"the pass call crashed at main: node 0 .*GraphError: ") as caught:
+        PassManager([step(remove, metadata_only=False)]).run(model)
+    assert caught.value.exit_code == 3
+
+
 @pytest.mark.parametrize(
     "error", [CoverageValidationError("too low"), InputError("unreadable"), ConfigError("bad"), KeyboardInterrupt()]
 )
@@ -196,11 +205,15 @@ def test_a_fact_that_a_later_pass_breaks_is_its_fault(model: Model) -> None:
     assert len(PassManager([honest, declared]).run(model).runs) == 2
 
 
-def test_an_edit_that_was_not_declared_is_found(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    stamps = iter([(1,), (2,)])
-    monkeypatch.setattr(instruments, "structure_stamp", lambda model: next(stamps))
+def test_an_edit_that_was_not_declared_is_found(model: Model) -> None:
+    def insert(model: Model, ctx: PassContext) -> PassResult:
+        model.main.insert("Identity", ["X"], [f"extra{len(model.main)}"])
+        return PassResult(changed=1)
+
     with pytest.raises(PassError, match="the pass call edited the structure, though it is declared metadata_only"):
-        PassManager([step(nothing)]).run(model)
+        PassManager([step(insert)]).run(model)
+    with pytest.raises(PassError, match="the pass call edited the structure, though it says it did not"):
+        PassManager([step(insert, metadata_only=False)]).run(model)
 
 
 def test_the_ir_is_verified_after_an_edit(model: Model) -> None:
