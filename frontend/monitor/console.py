@@ -11,7 +11,7 @@ from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
 from modelexport.frontend.monitor.terminal import Terminal
-from modelexport.frontend.monitor.text import Line, clean, number, percent, plain, seconds, size
+from modelexport.frontend.monitor.text import Line, number, percent, plain, seconds, size
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 if TYPE_CHECKING:
@@ -83,20 +83,15 @@ class HTPConsoleWriter(StepAwareWriter):
         """Coverage by source, and how it ended."""
         view = self._record.view()
         outcome = self._record.outcome
-        ending: Line
         if outcome.status == "failed":
-            ending = [(" " * screens.INDENT, ""), (self._failure(), "error")]
+            ending = screens.message(self._failure(), self._width, "error")
         else:
-            ending = [
-                (" " * screens.INDENT, ""),
-                ("Done in ", "good"),
-                (seconds(self._record.seconds), "number"),
-            ]
+            done = f"Done in {seconds(self._record.seconds)}"
             if view.total_nodes:
-                ending += [(": ", ""), (number(view.tagged_nodes), "number"), (" of ", "")]
-                ending += [(number(view.total_nodes), "number"), (" nodes have their module.", "")]
+                done += f": {number(view.tagged_nodes)} of {number(view.total_nodes)} nodes have their module"
+            ending = screens.message(f"{done}.", self._width, "good")
         table = screens.coverage(view, self._width) if view.total_nodes else ()
-        self._show(HTPExportStep.COMPLETE, table, [ending])
+        self._show(HTPExportStep.COMPLETE, table, ending)
 
     def on_step(self, step: HTPExportStep, data: HTPExportData) -> None:
         """A step that has nothing of its own: its step-specific data."""
@@ -106,7 +101,7 @@ class HTPConsoleWriter(StepAwareWriter):
         """Which step failed, and why."""
         self._begin()
         took = self._record.steps[step].seconds
-        lines = [line for part in message.splitlines() for line in screens.paragraph(clean(part), self._width, "error")]
+        lines = screens.message(message, self._width, "error")
         shown = lines[:20]
         if len(lines) > len(shown):
             cut = f"... {number(len(lines) - len(shown))} more lines in the report"
@@ -119,7 +114,7 @@ class HTPConsoleWriter(StepAwareWriter):
         record = self._record
         lines: list[Line] = []
         if record.outcome.status == "failed":
-            lines.append([(self._failure(), "error")])
+            lines.extend(screens.message(self._failure(), self._width, "error"))
         elif record.outcome.status == "incomplete":
             last = record.last
             where = f"the last step was [{last.number}/{len(HTPExportStep)}] {last}" if last else "no step ran"

@@ -120,6 +120,7 @@ class ExportRecord:
     def view(self) -> View:
         """Statistics and module rows; with ``enable_cache`` computed once per logged step."""
         if self._view is None or self._view[0] != self.revision or not self.config.enable_cache:
+            self._view = None  # the old one goes before the new one comes: they may be large
             self._view = (self.revision, View(self.data))
         return self._view[1]
 

@@ -25,6 +25,7 @@ def step_header(step: HTPExportStep, took: float, width: int, failed: bool = Fal
     counter = f"[{step.number}/{len(HTPExportStep)}]"
     title = f"{step.label} failed" if failed else step.label
     time = seconds(took)
+    title = fit(title, min(cells(title), width - len(counter) - len(time) - 5))
     gap = max(width - len(counter) - len(title) - len(time) - 4, 1)
     style = "error" if failed else "counter"
     title_style = "error" if failed else "header"
@@ -50,6 +51,13 @@ def paragraph(text: str, width: int, style: str = "", label: str = "") -> list[L
     parts = textwrap.wrap(text, max(width - INDENT - column, 10)) or [""]
     first: Line = [(" " * INDENT, ""), (fit(shown, column), "dim"), *numbered(parts[0], style)]
     return [first, *([(" " * (INDENT + column), ""), *numbered(part, style)] for part in parts[1:])]
+
+
+def message(text: str, width: int, style: str) -> list[Line]:
+    """Text of any number of lines, wrapped and indented; numbers stand out."""
+    room = width - INDENT
+    parts = [part for line in text.splitlines() for part in textwrap.wrap(clean(line), room)]
+    return [[(" " * INDENT, ""), *numbered(part, style)] for part in parts]
 
 
 def details(values: Mapping[str, Any], width: int, rows: int) -> Iterator[Line]:
@@ -84,15 +92,19 @@ def _brief(value: Any) -> str:
 def tree(view: View, config: MonitorConfig, width: int) -> Iterator[Line]:
     """The module tree with the parameters and, where known, the nodes of each module and everything below it."""
     rows, too_deep, too_many = _chosen(view, config)
+    guides = _guides(rows, width // 2)
+    names = [_label(row) for row in rows]
     columns = [("parameters", 15)] if not view.has_nodes else [("nodes", 10), ("parameters", 15)]
-    room = width - INDENT - sum(size for _, size in columns)
+    amounts = sum(size for _, size in columns)
+    longest = max((cells(before) + cells(name) for before, name in zip(guides, names, strict=True)), default=0)
+    room = min(width - INDENT - amounts, max(longest + 2, 40))
     margin: Span = (" " * INDENT, "")
     titles = "".join(f"{title:>{size}}" for title, size in columns)
     yield [margin, (fit("module", room), "header"), (titles, "header")]
-    yield [margin, ("─" * (width - INDENT), "rule")]
-    for row, guides in zip(rows, _guides(rows, room), strict=True):
-        name = fit(_label(row), max(room - cells(guides), 1))
-        line: Line = [margin, (fit(guides, min(cells(guides), room - 1)), "rule"), (name, "")]
+    yield [margin, ("─" * (room + amounts), "rule")]
+    for row, before, name in zip(rows, guides, names, strict=True):
+        lead = fit(before, min(cells(before), room - 1))
+        line: Line = [margin, (lead, "rule"), (fit(name, room - cells(lead)), "")]
         if view.has_nodes:
             line.append((f"{number(row.all_nodes):>10}", "number"))
         yield [*line, (f"{number(row.all_parameters):>15}", "number")]
@@ -148,7 +160,7 @@ def coverage(view: View, width: int) -> Iterator[Line]:
     yield [margin, (f"{'source':<{LABEL}}{'nodes':>10}{'share':>9}", "header")]
     bar_room = min(max(width - INDENT - LABEL - 22, 0), 40)
     total = view.total_nodes
-    yield [margin, ("─" * (LABEL + 19 + 2 + bar_room), "rule")]
+    yield [margin, ("─" * min(LABEL + 19 + 2 + bar_room, width - INDENT), "rule")]
     rows: list[tuple[str, int]] = list(view.by_source.items())
     known = sum(view.by_source.values())
     if view.tagged_nodes > known:

@@ -48,9 +48,9 @@ class View:
             self._count(sources, owners)
         self.by_source = _ranked(sources or data.tagging_stats)
         self.ordered = _preorder(data.hierarchy)
-        self._depths = array("L")
-        self._own = array("Q")
-        self._all = array("Q")
+        self._depths = array("I")
+        self._own = array("I")
+        self._all = array("I")
         self._parameters = array("Q")
         self._add_up(owners)
 
@@ -139,6 +139,8 @@ def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
     """Every node's record: those of ``nodes``, then of ``tagged_nodes`` what is not among them, with the tag only."""
     for key, record in data.nodes.items():
         yield key, whole(record)
+    if getattr(data.tagged_nodes, "nodes", None) is data.nodes:  # a view of the same records
+        return
     for key, tag in data.tagged_nodes.items():
         if key not in data.nodes:
             yield key, NodeInfo(tag=tag, path=None, source=None, confidence=None)
