@@ -40,6 +40,7 @@ class ModuleTable:
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self._modules: dict[str, Module] = {}
+        self._first_names: dict[str, str] = {}  # by alias
         self._tags: dict[str, str] | None = None
         for module in modules:
             self.add(module)
@@ -63,6 +64,8 @@ class ModuleTable:
     def add(self, module: Module) -> Module:
         """Add or replace the module at ``module.path``."""
         self._modules[module.path] = module
+        for alias in module.aliases:
+            self._first_names.setdefault(alias, module.path)
         self._tags = None
         return module
 
@@ -73,12 +76,7 @@ class ModuleTable:
 
     def canonical(self, path: str) -> str:
         """The first name of the module that ``path`` is an alias of, else ``path``."""
-        if path in self._modules:
-            return path
-        for module in self._modules.values():
-            if path in module.aliases:
-                return module.path
-        return path
+        return path if path in self._modules else self._first_names.get(path, path)
 
     def is_called(self, path: str) -> bool:
         """Whether the module at ``path`` is known and called (a container such as ModuleList is not)."""

@@ -96,7 +96,10 @@ class Node:
     @property
     def first_output(self) -> str:
         """First non-empty output name, or ""."""
-        return next((name for name in self.outputs if name), "")
+        outputs = self.outputs
+        if outputs and outputs[0]:
+            return outputs[0]
+        return next((name for name in outputs if name), "")
 
     @property
     def overload(self) -> str:
@@ -130,9 +133,10 @@ class Node:
 
     def source_metadata(self) -> Mapping[str, str]:
         """Metadata as the source has it; of a duplicate key the last entry counts."""
-        if self.proto is None or not self.proto.metadata_props:
+        entries = self.proto.metadata_props if self.proto is not None else ()
+        if not entries:
             return _NOTHING
-        return {text(entry.key): text(entry.value) for entry in self.proto.metadata_props}
+        return {text(entry.key): text(entry.value) for entry in entries}
 
     def patch_metadata(self, changes: Mapping[str, str | None]) -> None:
         """Set keys, or remove those given as None. A first patch is kept by reference: share it, never change it."""

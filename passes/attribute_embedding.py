@@ -15,6 +15,7 @@ from modelexport.passes.evidence.interop import ALL_VIEWER_KEYS, Interop, Viewer
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Patch = dict[str, str | None]
+_LOOKED_AT = frozenset((*own_tags.NODE_KEYS, own_tags.ADDED, *ALL_VIEWER_KEYS))
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class _Writer:
         self.full_tags = model.modules.tags()
         self.tags = self.full_tags if options.torch_nn else model.modules.tags(torch_nn=False)
         self.viewers = Viewers(options.interop, model.modules, self.tags)
-        self.own: dict[Attribution, dict[str, str]] = {}
-        self.plain: dict[Attribution, Patch] = {}
+        self.own: dict[int, dict[str, str]] = {}  # by id: nodes keep their attributions alive, and hashing them is slow
+        self.plain: dict[int, Patch] = {}
         self.patches: dict[tuple[object, ...], Patch] = {}
         self.same_for_all_operators = options.interop != "torch"
 
@@ -67,14 +68,14 @@ class _Writer:
                 attribution = node.attribution
                 if attribution is None:
                     continue
-                own = self.own.get(attribution)
+                own = self.own.get(id(attribution))
                 if own is None:
-                    own = self.own[attribution] = self._own(attribution)
+                    own = self.own[id(attribution)] = self._own(attribution)
                 proto = node.proto
-                if node.patch is None and (proto is None or not proto.metadata_props) and self.same_for_all_operators:
-                    patch = self.plain.get(attribution)
+                if self.same_for_all_operators and _is_plain(node):
+                    patch = self.plain.get(id(attribution))
                     if patch is None:
-                        patch = self.plain[attribution] = self._patch(node, attribution, own, {}, in_metadata)
+                        patch = self.plain[id(attribution)] = self._patch(node, attribution, own, {}, in_metadata)
                     if patch:
                         node.patch_metadata(patch)
                     touched = bool(patch)
@@ -141,21 +142,29 @@ class _Writer:
         index = {module.path: position for position, module in enumerate(modules)}
         rows: list[list[object]] = [[m.path, m.cls, self.full_tags[m.path], m.calls] for m in modules]
         nodes: list[list[object]] = []
-        tails: dict[Attribution, list[object]] = {}
+        tails: dict[int, list[object]] = {}
         for graph in self.model.graphs():
             scope = graph.scope
             for node in graph.nodes:
                 attribution = node.attribution
                 if attribution is None:
                     continue
-                tail = tails.get(attribution)
+                tail = tails.get(id(attribution))
                 if tail is None:
                     share = round(attribution.confidence, 2)
                     tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
-                    tails[attribution] = tail
+                    tails[id(attribution)] = tail
                 output = node.first_output
                 nodes.append([scope, node.name or ("" if output else f"#{node.id}"), output, *tail])
         return own_tags.pack("modules", rows), own_tags.pack("nodes", nodes)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether none of the metadata keys that embedding looks at is there."""
+    proto = node.proto
+    if node.patch is not None:
+        return False
+    return proto is None or _LOOKED_AT.isdisjoint([entry.key for entry in proto.metadata_props])
 
 
 def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:
