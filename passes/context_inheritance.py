@@ -9,10 +9,15 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node
-from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.flow import Flow, Kind
+from modelexport.passes.evidence.growth import normalisations, products_of_biases
+from modelexport.passes.evidence.module_tree import ModuleTree, deepest
+from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.siblings import vote
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+Guess = tuple[str, str]  # path and rule
 
 
 @dataclass(frozen=True)
@@ -20,41 +25,109 @@ class ContextInheritance(Pass):
     """Attribute nodes by their consumers, else by what is around them.
 
     Attributes:
-        max_hops: how far consumers and producers are looked for.
+        siblings: whether a node may follow those at the same place in other blocks of the same structure.
     """
 
     name: ClassVar[str] = "context-inheritance"
     requires: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
 
-    max_hops: int = 8
+    siblings: bool = True
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
         counts: Counter[str] = Counter()
-        shared: dict[tuple[str, str], Attribution] = {}
-
-        def attribute(node: Node, path: str, rule: str) -> None:
-            attribution = shared.get((path, rule))
-            if attribution is None:
-                attribution = Attribution(path, Source.INHERITED, rule, confidence(rule), (), self.name)
-                shared[path, rule] = attribution
-            node.attribute_to(attribution)
-            counts[rule] += 1
-
+        paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
+        if not paths:
+            return PassResult(notes={"by rule": {}})
+        tree = ModuleTree(model.modules, ParameterIndex.of(model).owners, paths)
+        shared: dict[Guess, Attribution] = {}
         for graph in model.graphs():
-            for node in reversed(graph.nodes):
-                if node.attribution is not None:
+            if all(node.attribution is not None for node in graph.nodes):
+                continue
+            flow = Flow(graph)
+            for index, guess in enumerate(_Fill(flow, tree).decide(self.siblings)):
+                if guess is None:
                     continue
-                paths = {
-                    reader.attribution.path
-                    for value in node.outputs
-                    for reader in graph.consumers(value)
-                    if reader.attribution is not None
-                }
-                kind = "constant" if category(node.op_type) is Category.CONSTANT else "shape"
-                if len(paths) == 1:
-                    attribute(node, paths.pop(), f"{kind}-consumers")
-                elif paths:
-                    attribute(node, model.modules.common(paths), f"{kind}-common")
+                attribution = shared.get(guess)
+                if attribution is None:
+                    path, rule = guess
+                    attribution = Attribution(path, Source.INHERITED, rule, confidence(rule), (), self.name)
+                    shared[guess] = attribution
+                    model.modules.ensure(path)
+                flow.nodes[index].attribute_to(attribution)
+                counts[guess[1]] += 1
         return PassResult(changed=counts.total(), notes={"by rule": dict(counts)})
+
+
+class _Fill:
+    """The open nodes of one graph, decided from the strongest evidence to the weakest."""
+
+    def __init__(self, flow: Flow, tree: ModuleTree) -> None:
+        self.flow = flow
+        self.tree = tree
+        self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
+        self.paths: list[str | None] = list(self.given)
+        self.guesses: list[Guess | None] = [None] * len(self.paths)
+
+    def decide(self, siblings: bool) -> list[Guess | None]:
+        """The guess for every node that was open; None for those that were not, and where nothing is known."""
+        flow = self.flow
+        weights = flow.graph.initializers_set
+        for index, path in products_of_biases(flow, self.paths, weights):
+            self._set(index, path, "bias-product")
+        parameters = [
+            index
+            for index, node in enumerate(flow.nodes)
+            if node.attribution is not None and node.attribution.source is Source.PARAMETER
+        ]
+        for index, path in normalisations(flow, self.paths, parameters):
+            self._set(index, path, "norm-growth")
+        anchors = list(self.paths)
+        up, down = flow.upstream(anchors), flow.downstream(anchors)
+        for index, anchor in enumerate(anchors):
+            if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
+                self._between(index, up[index], down[index])
+        if siblings:
+            self._follow_siblings(anchors, up, down)
+        self._from_consumers(down)
+        return self.guesses
+
+    def _set(self, index: int, path: str, rule: str) -> None:
+        self.paths[index] = path
+        self.guesses[index] = path, rule
+
+    def _between(self, index: int, up: tuple[str, ...], down: tuple[str, ...]) -> None:
+        """Data on its way from some modules to others is in the deepest module that two of them share."""
+        tree = self.tree
+        inner = tree.site(up[0]) if len(up) == 1 else deepest(_pairs(tree, up))
+        across = deepest(tree.common(one, other) for one in up for other in down)
+        outer = tree.site(down[0]) if len(down) == 1 else deepest(_pairs(tree, down))
+        path = deepest((across, inner, outer))
+        if path is not None:
+            self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
+
+    def _follow_siblings(
+        self, anchors: list[str | None], up: list[tuple[str, ...]], down: list[tuple[str, ...]]
+    ) -> None:
+        for index, path in vote(self.flow, anchors, self.paths, up, down):
+            self._set(index, path, "sibling")
+
+    def _from_consumers(self, down: list[tuple[str, ...]]) -> None:
+        flow, tree = self.flow, self.tree
+        for index in range(len(flow.nodes) - 1, -1, -1):
+            if self.paths[index] is not None:
+                continue
+            readers = dict.fromkeys(path for reader in flow.after[index] if (path := self.paths[reader]) is not None)
+            kind = "constant" if flow.kind[index] == Kind.CONSTANT else "shape"
+            if len(readers) == 1:
+                self._set(index, next(iter(readers)), f"{kind}-consumers")
+            elif readers:
+                path, *others = readers
+                for other in others:
+                    path = tree.common(path, other)
+                self._set(index, path, f"{kind}-common")
+
+
+def _pairs(tree: ModuleTree, paths: tuple[str, ...]) -> list[str]:
+    return [tree.common(one, other) for position, one in enumerate(paths) for other in paths[:position]]

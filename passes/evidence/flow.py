@@ -1,0 +1,134 @@
+"""One graph as arrays: topological order, neighbours, and what kind of value every node makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from modelexport.ir.attribution import Source
+from modelexport.ir.graph import Graph
+from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
+
+_WIDTH = 4  # how many of the nearest attributed modules are kept on each side
+_SHAPES = ("Shape", "Size")
+
+
+class Kind(IntEnum):
+    """What a node's value is made of."""
+
+    CONSTANT = 0  # of nothing but constants and initializers
+    SHAPE = 1  # of shapes and constants
+    DATA = 2  # of graph inputs or of named parameters
+
+
+class Flow:
+    """The nodes of one graph in topological order, by position.
+
+    Attributes:
+        nodes: the nodes.
+        before, after: positions of producers and of consumers, captures included.
+        kind: what a node's value is made of.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: Sequence[Node] = _sorted(graph)
+        position = {node.id: index for index, node in enumerate(self.nodes)}
+        producer = graph.producer
+        self.before: list[list[int]] = []
+        self.after: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            makers: list[int] = []
+            for value in (*node.inputs, *node.captures) if node.captures else node.inputs:
+                maker = producer(value) if value else None
+                if maker is not None:
+                    at = position[maker.id]
+                    if at not in makers:
+                        makers.append(at)
+                        self.after[at].append(index)
+            self.before.append(makers)
+        self.kind = self._kinds()
+
+    def _kinds(self) -> list[Kind]:
+        initializers = self.graph.initializers_set
+        kinds: list[Kind] = []
+        for index, node in enumerate(self.nodes):
+            if node.op_type in _SHAPES:
+                kinds.append(Kind.SHAPE)
+                continue
+            if category(node.op_type) is Category.CONSTANT:
+                kinds.append(Kind.CONSTANT)
+                continue
+            if node.attribution is not None and node.attribution.source is Source.PARAMETER:
+                kinds.append(Kind.DATA)
+                continue
+            makers = self.before[index]
+            kind = max((kinds[maker] for maker in makers), default=Kind.CONSTANT)
+            if kind < Kind.DATA and not all(
+                not value or value in initializers or self.graph.producer(value) is not None for value in node.inputs
+            ):
+                kind = Kind.DATA
+            kinds.append(kind if makers or node.inputs else Kind.CONSTANT)
+        return kinds
+
+    def upstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
+        """For every node the modules of the nearest attributed nodes that data comes from, nearest last in the file first."""
+        found: list[dict[str, int]] = []
+        result: list[tuple[str, ...]] = []
+        for index, makers in enumerate(self.before):
+            near: dict[str, int] = {}
+            for maker in makers:
+                if self.kind[maker] < Kind.DATA:
+                    continue
+                path = paths[maker]
+                if path is not None:
+                    near[path] = max(maker, near.get(path, -1))
+                else:
+                    for further, at in found[maker].items():
+                        near[further] = max(at, near.get(further, -1))
+            if len(near) > _WIDTH:
+                near = dict(sorted(near.items(), key=lambda item: -item[1])[:_WIDTH])
+            found.append(near)
+            result.append(tuple(sorted(near, key=lambda path: -near[path])) if paths[index] is None else ())
+        return result
+
+    def downstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
+        """For every node the modules of the nearest attributed nodes that its value goes to, the first in the file first."""
+        found: list[dict[str, int]] = [{}] * len(self.nodes)
+        result: list[tuple[str, ...]] = [()] * len(self.nodes)
+        for index in range(len(self.nodes) - 1, -1, -1):
+            near: dict[str, int] = {}
+            for reader in self.after[index]:
+                path = paths[reader]
+                if path is not None:
+                    near[path] = min(reader, near.get(path, reader))
+                else:
+                    for further, at in found[reader].items():
+                        near[further] = min(at, near.get(further, at))
+            if len(near) > _WIDTH:
+                near = dict(sorted(near.items(), key=lambda item: item[1])[:_WIDTH])
+            found[index] = near
+            if paths[index] is None:
+                result[index] = tuple(sorted(near, key=near.__getitem__))
+        return result
+
+
+def _sorted(graph: Graph) -> Sequence[Node]:
+    if graph.is_sorted:
+        return graph.nodes
+    waiting = {node.id: 0 for node in graph.nodes}
+    readers: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        for value in (*node.inputs, *node.captures):
+            maker = graph.producer(value) if value else None
+            if maker is not None:
+                waiting[node.id] += 1
+                readers.setdefault(maker.id, []).append(node)
+    ordered = [node for node in graph.nodes if not waiting[node.id]]
+    for node in ordered:  # grows while it is walked
+        for reader in readers.get(node.id, ()):
+            waiting[reader.id] -= 1
+            if not waiting[reader.id]:
+                ordered.append(reader)
+    return ordered

@@ -1,0 +1,82 @@
+"""Growing a module from the node that has its parameter to the nodes that belong to the same computation."""
+
+from __future__ import annotations
+
+import heapq
+
+from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.flow import Flow, Kind
+
+_REGION = 24  # nodes that one normalisation may have
+
+
+def products_of_biases(flow: Flow, paths: list[str | None], weights: frozenset[str]) -> list[tuple[int, str]]:
+    """Products with a weight of no telling name, whose only reader adds a module's bias to them."""
+    found = []
+    for index, path in enumerate(paths):
+        readers = flow.after[index]
+        if path is not None or len(readers) != 1 or flow.kind[index] < Kind.DATA:
+            continue
+        reader = readers[0]
+        target = paths[reader]
+        if target is None or flow.nodes[reader].op_type != "Add" or len(flow.before[reader]) != 1:
+            continue
+        node = flow.nodes[index]
+        if category(node.op_type) is Category.COMPUTE and any(value in weights for value in node.inputs):
+            found.append((index, target))
+    return found
+
+
+def normalisations(flow: Flow, paths: list[str | None], anchored: list[int]) -> list[tuple[int, str]]:
+    """Nodes that normalise what an anchored scale or bias is then applied to.
+
+    A normalisation is a region before the anchored node that has a reduction in it, one input, and no reader outside.
+    """
+    found: list[tuple[int, str]] = []
+    taken: set[int] = set()
+    for anchor in anchored:
+        path = paths[anchor]
+        if path is None or flow.nodes[anchor].op_type not in ("Mul", "Add", "Div", "Sub"):
+            continue
+        region = _region(flow, paths, anchor, taken)
+        taken.update(region)
+        found.extend((index, path) for index in region)
+    return found
+
+
+def _region(flow: Flow, paths: list[str | None], anchor: int, taken: set[int]) -> list[int]:
+    region: set[int] = set()
+    inside = {anchor}
+    frontier = [-maker for maker in flow.before[anchor] if flow.kind[maker] >= Kind.DATA]
+    heapq.heapify(frontier)
+    open_nodes = {-entry for entry in frontier}
+    reduces = False
+    while frontier:
+        if len(open_nodes) == 1 and reduces and not _single_cast(flow, paths, -frontier[0], inside):
+            return sorted(region)
+        index = -heapq.heappop(frontier)
+        open_nodes.discard(index)
+        if paths[index] is not None or index in taken or len(region) >= _REGION:
+            return []
+        if any(reader not in inside for reader in flow.after[index]):
+            return []
+        region.add(index)
+        inside.add(index)
+        reduces = reduces or flow.nodes[index].op_type.startswith("Reduce")
+        external = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
+        if not external and flow.kind[index] == Kind.DATA:
+            return []
+        for maker in external:
+            if maker not in open_nodes:
+                open_nodes.add(maker)
+                heapq.heappush(frontier, -maker)
+    return []
+
+
+def _single_cast(flow: Flow, paths: list[str | None], index: int, inside: set[int]) -> bool:
+    """Whether the one value that is left to enter is a cast made for this region alone."""
+    return (
+        category(flow.nodes[index].op_type) is Category.CAST
+        and paths[index] is None
+        and all(reader in inside for reader in flow.after[index])
+    )
