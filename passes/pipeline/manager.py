@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -129,8 +131,9 @@ class PassManager:
         for instrument in self.instruments:
             instrument.start(model, self.pipeline)
         try:
-            for index, element in enumerate(self.pipeline.elements):
-                self._run_one(model, element, ctx, PassRun(element.step, index), report)
+            with _frozen_heap():
+                for index, element in enumerate(self.pipeline.elements):
+                    self._run_one(model, element, ctx, PassRun(element.step, index), report)
         finally:
             model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)
         return report
@@ -170,6 +173,22 @@ class PassManager:
     def _tell_failed(self, model: Model, run: PassRun, error: BaseException) -> None:
         for instrument in self.instruments:
             instrument.failed(model, run, error)
+
+
+@contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Spare the collector what is there already: it would walk the whole model again and again, a fifth of the time.
+
+    Cyclic garbage made meanwhile is collected as usual. A heap that somebody else froze is left alone.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _crash(run: PassRun, error: Exception, done: tuple[str, ...]) -> PassError:
