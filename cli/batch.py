@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from modelexport.cli.common import talk, talk_options
-from modelexport.ir.errors import ConfigError, InputError, MissingExtraError, OutputError
+from modelexport.cli.output import put, warn
 
 if TYPE_CHECKING:
     from modelexport.cli.manifest import Entry
@@ -43,8 +44,8 @@ def command(
 ) -> None:
     """Export many models, each in its own process.
 
-    MANIFEST is JSON Lines, one {"model", "output", ...} per line, or TOML with [[models]] tables; further keys are those
-    of export's configuration file, and config, input_shape, trust_remote_code, allow_pickle, time_limit,
+    MANIFEST is JSON Lines, one {"model", "output", ...} per line, or TOML with [[models]] tables; further keys are
+    those of export's configuration file, and config, input_shape, trust_remote_code, allow_pickle, time_limit,
     memory_limit_mb. One JSON line per model goes to stdout as it ends. A model that fails does not stop the rest; a
     second run exports only what is not done. The exit code is 1 when a model failed.
 
@@ -66,20 +67,19 @@ def command(
         mark = entry.fingerprint()
         earlier = done.get(mark)
         if earlier is not None and earlier["status"] == "ok" and entry.output.exists():
-            click.echo(json.dumps({**earlier, "resumed": True}))
+            put(json.dumps({**earlier, "resumed": True}))
         else:
             todo.append((entry, mark))
     talk().say(f"{len(entries) - len(todo)} of {len(entries)} done earlier")
-    with _appending(kept) as stream:
+    with _appending(kept) as append:
         for line in _run(todo, backend, address, jobs, time_limit, memory_limit):
             text = json.dumps(line)
-            stream.write(text + "\n")
-            stream.flush()
-            click.echo(text)
+            append(text)
+            put(text)
             failed += line["status"] != "ok"
             talk().say(f"{line['model']}: {line['status']} in {line['seconds']:.1f} s")
     if failed:
-        talk().warn(f"{failed} of {len(entries)} models failed; see {kept}")
+        warn(f"{failed} of {len(entries)} models failed; see {kept}")
         click.get_current_context().exit(1)
 
 
@@ -97,6 +97,8 @@ def _run(
     try:
         import joblib
     except ImportError as error:
+        from modelexport.ir.errors import MissingExtraError
+
         raise MissingExtraError("joblib", "batch", "modelexport batch") from error
     with _cluster(backend, address, jobs):
         # ray's joblib backend hands results over only when all are done.
@@ -120,6 +122,8 @@ def _one(entry: Entry, mark: str, time_limit: float | None, memory_limit: int | 
 def _cluster(backend: Backend, address: str | None, jobs: int) -> Iterator[None]:
     """Select joblib's backend for the block."""
     import joblib
+
+    from modelexport.ir.errors import ConfigError
 
     with contextlib.ExitStack() as stack:
         if backend == "dask":
@@ -152,6 +156,8 @@ def _read_results(path: Path) -> dict[str, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
+        from modelexport.ir.errors import InputError
+
         raise InputError(f"{path}: can't be read: {error}") from error
     for row in text.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
@@ -162,14 +168,22 @@ def _read_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _appending(path: Path) -> Iterator[Any]:
+def _appending(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds a line to ``path`` and gives it to the system at once."""
     try:
-        stream = path.open("a+", encoding="utf-8")
+        stream = path.open("ab+")
     except OSError as error:
+        from modelexport.ir.errors import OutputError
+
         raise OutputError(f"{path}: {error.strerror or error}") from error
     with stream:
+
+        def append(line: str) -> None:
+            stream.write(line.encode("utf-8") + b"\n")
+            stream.flush()
+
         if stream.tell():  # a line cut off by a crash must not swallow the next one
-            stream.seek(stream.tell() - 1)
-            if stream.read(1) != "\n":
-                stream.write("\n")
-        yield stream
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                append("")
+        yield append

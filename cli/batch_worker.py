@@ -7,6 +7,7 @@ so nothing is left behind by a worker that was killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -54,11 +55,9 @@ def _watch(
     assert pipe is not None
     stop, peak = "", 0
     try:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code says so
             pipe.write(order + "\n")
             pipe.flush()
-        except BrokenPipeError:
-            pass  # it died at once; its exit code says so
         while child.poll() is None:
             peak = max(peak, _resident(child.pid))
             if time_limit is not None and time.monotonic() - started > time_limit:
@@ -73,10 +72,8 @@ def _watch(
         if child.poll() is None:
             child.kill()
         child.wait()
-        try:
+        with contextlib.suppress(BrokenPipeError):
             pipe.close()
-        except BrokenPipeError:
-            pass
     return stop, peak
 
 

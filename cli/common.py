@@ -1,4 +1,4 @@
-"""What all subcommands share: talk on stderr, the options for it, and the end of the program."""
+"""Options that all subcommands share, and how much they talk on stderr."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+
+from modelexport.cli.output import put, say
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -23,11 +25,7 @@ class Talk:
     def say(self, message: str) -> None:
         """Progress of a long step: one line on stderr, on a terminal or when asked for."""
         if self.verbose or self.debug or sys.stderr.isatty():
-            click.echo(message, err=True)
-
-    def warn(self, message: str) -> None:
-        """Something a user should see."""
-        click.echo(f"warning: {message}", err=True)
+            say(message)
 
     def listen(self) -> None:
         """Let the library's log go to stderr."""
@@ -43,7 +41,7 @@ class _EchoHandler(logging.Handler):
     """Writes to whatever stderr is at the time of the record."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {self.format(record)}", err=True)
+        say(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 def talk_options(function: _Function) -> _Function:
@@ -76,3 +74,12 @@ def _remember(context: click.Context, parameter: click.Parameter, value: bool) -
     if value:
         setattr(state, str(parameter.name), True)
     state.listen()
+
+
+def show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Callback of ``--version``."""
+    if value and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        put(f"{context.find_root().info_name} {version('modelexport')}")
+        context.exit()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from modelexport.cli.output import put
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -26,4 +28,4 @@ def command(shell: str, program: str) -> None:
     if maker is None:  # the choices above are click's own shells
         raise click.UsageError(f"no completion for {shell}")
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    click.echo(maker(cli, {}, program, variable).source())
+    put(maker(cli, {}, program, variable).source())

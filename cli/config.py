@@ -13,7 +13,7 @@ from modelexport.ir.errors import ConfigError, InputError
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """Read and check a configuration file; axes of ``dynamic_axes`` become integers.
+    """Read and check a configuration file.
 
     Raises:
         InputError: the file can't be read.
@@ -23,15 +23,9 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 def checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``values`` checked as a configuration, with integer axes. ``where`` starts the messages."""
+    """``values`` checked as a configuration. ``where`` starts the messages."""
     config = dict(values)
     check(config, schema("config"), where)
-    axes = config.get("dynamic_axes")
-    if axes is not None:
-        config["dynamic_axes"] = {
-            name: {int(axis): label for axis, label in given.items()} if isinstance(given, dict) else given
-            for name, given in axes.items()
-        }
     return config
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from modelexport.cli.common import guarded, show_version, talk_options
+from modelexport.cli.common import show_version, talk_options
+from modelexport.cli.output import run_guarded
 
 # name -> (module, one line); the line is the first sentence of the command's own help, which a test compares.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -69,4 +70,4 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0 fine, 1 findings, 2 usage or input, 3 a pass crashed, 130 Ctrl-C."""
-    return guarded(cli, args, "modelexport")
+    return run_guarded(cli, "modelexport", args)

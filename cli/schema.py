@@ -1,7 +1,8 @@
 """The JSON Schemas shipped beside this module, and a reader of values by the part of JSON Schema they use.
 
-The schema files are the single description of configuration keys and of ``--format json`` outputs. Reading needs one-line
-errors that name the nearest key, and no further dependency; the tests check the files and the outputs with jsonschema.
+The schema files are the single description of configuration keys and of ``--format json`` outputs. Reading needs
+one-line errors that name the nearest key, and no further dependency; the tests check files and outputs with
+jsonschema.
 """
 
 from __future__ import annotations

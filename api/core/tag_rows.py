@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from modelexport.core.json_stream import JsonStream
-from modelexport.ir.errors import InputError
+from modelexport.ir.attribution import Attribution
+from modelexport.ir.errors import InputError, SidecarNotFoundError
 from modelexport.ir.io.reader import load_model
-from modelexport.ir.io.sidecar import node_keys, sidecar_path
+from modelexport.ir.io.sidecar import node_keys, read_sidecar, sidecar_path
 from modelexport.ir.model import Model
+from modelexport.ir.modules import Module
+from modelexport.ir.node import Node, shown
 from modelexport.ir.operators import role
+from modelexport.passes.evidence import own_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +47,43 @@ def model_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
 
 def rows_of(model: Model) -> Iterator[TagRow]:
     """Rows of a model in memory: node metadata, or, where no node has any of ours, the embedded table."""
+    record_of = _own_record if any(own_tags.TAG in node.metadata for node in model.nodes()) else _table_lookup(model)
     for key, node in node_keys(model):
-        found = node.metadata
-        tag = found.get("htp.tag", "")
-        yield TagRow(
-            key,
-            node.op_type,
-            (tag,) if tag else (),
-            found.get("htp.path") if tag else None,
-            found.get("htp.source", ""),
-            found.get("htp.rule", ""),
-            _number(found.get("htp.confidence", "")),
-            role(node.op_type, node.domain),
-        )
+        found = record_of(node)
+        about = role(node.op_type, node.domain)
+        if found is None:
+            yield TagRow(key, node.op_type, (), None, "", "", 0.0, about)
+        else:
+            tags = (found.tag,) if found.tag else ()
+            yield TagRow(key, node.op_type, tags, found.path, str(found.source), found.rule, found.confidence, about)
+
+
+def _own_record(node: Node) -> own_tags.Record | None:
+    return own_tags.read_node(node.metadata)
+
+
+def _table_lookup(model: Model) -> Callable[[Node], own_tags.Record | None]:
+    """What optimisers leave when they drop node metadata."""
+    try:
+        tables = own_tags.read_tables(model)
+    except own_tags.BadTable as error:
+        raise InputError(f"{model.path or 'the model'}: {error}") from error
+    if tables is None:
+        return lambda node: None
+
+    def lookup(node: Node) -> own_tags.Record | None:
+        label = node.name or ("" if node.first_output else f"#{node.id}")
+        found = tables.find(node, label)
+        return found[0] if found is not None else None
+
+    return lookup
 
 
 def sidecar_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
     """Rows of the sidecar that belongs to the model at ``path``; the file is streamed.
 
     Raises:
-        FileNotFoundError: there is no sidecar; the message has its expected name.
+        SidecarNotFoundError: there is no sidecar; the message has its expected name.
         InputError: it is not a sidecar.
     """
     where = existing_sidecar(path)
@@ -79,11 +100,71 @@ def sidecar_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
         raise InputError(f"{where}: not a sidecar: {error}") from error
 
 
+def best_rows(model: Model, path: str | PathLike[str], source: str = "") -> tuple[list[TagRow], str]:
+    """Rows and where they are from, ``model`` or ``sidecar``: the one asked for, else the model where it has tags."""
+    if source != "sidecar":
+        rows = list(rows_of(model))
+        if source == "model" or any(row.tags for row in rows) or not sidecar_path(Path(path)).is_file():
+            return rows, "model"
+    return list(sidecar_rows(path)), "sidecar"
+
+
+def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
+    """The model with the attributions that are on record for its nodes, and the module table where there is one.
+
+    Args:
+        source: ``model`` or ``sidecar``; by default the model where it has tags, else the sidecar where there is one.
+
+    Raises:
+        SidecarNotFoundError: the sidecar was asked for, and there is none.
+        InputError: a file can't be read.
+    """
+    model = load_model(path)
+    rows, source = best_rows(model, path, source)
+    if source == "sidecar":
+        modules = read_sidecar(existing_sidecar(path)).get("modules", [])
+        _add_modules(model, [entry for entry in modules if isinstance(entry, dict)])
+    else:
+        tables = own_tags.read_tables(model)
+        for module in tables.modules if tables is not None else ():
+            model.modules.add(module)
+    by_key = {row.key: row for row in rows}
+    shared: dict[tuple[str, str, str, float], Attribution] = {}
+    for key, node in node_keys(model):
+        row = by_key.get(key)
+        if row is None or row.path is None or not row.tags:
+            continue
+        what = (row.path, row.source, row.rule, row.confidence)
+        if what not in shared:
+            record = own_tags.record(row.path, row.tag, row.source, row.rule, row.confidence)
+            if record is None:
+                raise InputError(f"{path}: node {shown(key)}: its tag is damaged")
+            shared[what] = record.attribution("record")
+            if row.path not in model.modules:
+                model.modules.add(Module(row.path, tag=row.tag))
+        node.attribute_to(shared[what])
+    return model
+
+
+def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
+    for entry in entries:
+        calls, aliases = entry.get("calls", 1), entry.get("aliases", [])
+        model.modules.add(
+            Module(
+                str(entry.get("path", "")),
+                str(entry.get("class", "")),
+                calls if isinstance(calls, int) else 1,
+                tuple(map(str, aliases)) if isinstance(aliases, list) else (),
+                tag=str(entry.get("tag", "")),
+            )
+        )
+
+
 def existing_sidecar(path: str | PathLike[str]) -> Path:
     """Path of a model's sidecar. Raises FileNotFoundError naming the expected file."""
     where = sidecar_path(Path(path))
     if not where.is_file():
-        raise FileNotFoundError(f"{path}: no sidecar: expected {where.name} beside it")
+        raise SidecarNotFoundError(f"{path}: no sidecar: expected {where.name} beside it")
     return where
 
 
@@ -97,9 +178,9 @@ def _row(key: str, entry: Any, where: Path) -> TagRow:
         op_type,
         tuple(str(tag) for tag in entry.get("tags", [])),
         path if isinstance(path, str) else None,
-        str(entry.get("source", "")),
-        str(entry.get("rule", "")),
-        _number(entry.get("confidence", 0.0)),
+        str(entry.get("source") or ""),
+        str(entry.get("rule") or ""),
+        _number(entry.get("confidence")),
         str(entry.get("role") or role(op_type)),
     )
 

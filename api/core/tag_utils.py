@@ -10,14 +10,17 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from io import TextIOWrapper
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from modelexport.core.tag_rows import TagRow, existing_sidecar, model_rows, sidecar_rows
-from modelexport.ir.errors import OutputError
+from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.sidecar import read_sidecar
+from modelexport.ir.keys import readable
 
 CSV_COLUMNS = ("Node Name", "Op Type", "Tag Count", "Primary Tag", "All Tags", "Path", "Source", "Confidence")
 
@@ -50,7 +53,7 @@ def load_tags_from_sidecar(onnx_path: FilePath) -> dict[str, Any]:
     """The whole sidecar of a model, with ``node_tags`` and ``tag_statistics``.
 
     Raises:
-        FileNotFoundError: there is none; the message has the expected file name.
+        SidecarNotFoundError: there is none; the message has the expected file name. It is a FileNotFoundError.
         InputError: it is not a sidecar.
     """
     return read_sidecar(existing_sidecar(onnx_path))
@@ -65,8 +68,8 @@ def query_operations_by_tag(onnx_path: FilePath, pattern: str, use_sidecar: bool
     """Nodes whose tag matches.
 
     Args:
-        pattern: text that the tag contains, or a glob for the whole tag when it has ``*`` or ``?``. ``path:``, ``tag:`` and
-            ``source:`` in front say what is matched. ``auxiliary`` means every auxiliary node, wherever it is from.
+        pattern: text that the tag contains, or a glob for the whole tag when it has ``*`` or ``?``. ``path:``, ``tag:``
+            and ``source:`` in front say what is matched. ``auxiliary`` means every auxiliary node, wherever it is from.
 
     Returns:
         ``[{node_name, op_type, matching_tag, all_tags}]`` in file order.
@@ -95,6 +98,7 @@ def validate_tag_consistency(onnx_path: FilePath) -> dict[str, Any]:
     for row in model_rows(onnx_path):
         total += 1
         found = expected.pop(row.key, None)
+        row = replace(row, tags=tuple(map(readable, row.tags)), path=None if row.path is None else readable(row.path))
         if found is None:
             model_only.append(row.key)
         elif found != (row.tags, row.path):
@@ -119,16 +123,10 @@ def export_tags_to_csv(onnx_path: FilePath, csv_path: FilePath, use_sidecar: boo
         OutputError: ``csv_path`` can't be written.
     """
     rows = tag_rows(onnx_path, use_sidecar)
-    target = Path(csv_path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            write_csv(rows, stream)
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_output(Path(csv_path)) as stream:
+        text = TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="")
+        write_csv(rows, text)
+        text.detach()  # flushes; the stream is atomic_output's to close
 
 
 def compare_tag_distributions(onnx_path_a: FilePath, onnx_path_b: FilePath) -> dict[str, Any]:

@@ -6,8 +6,8 @@ A block is fenced as python, bash or json. A marker in a comment line before a f
 * ``<!-- check: signature NAME -->``: it shows a signature, which is compared with the real one;
 * ``<!-- check: result -->``: it shows keys and types, which are compared with the last result.
 
-Other languages (``text``, ``console``) are not run. A function that a block defines is called when the reader has all of
-its arguments at hand.
+Other languages (``text``, ``console``) are not run. A function that a block defines is called when the reader has all
+of its arguments at hand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ from typing import Any
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.M | re.S)
 MARKER = re.compile(r"<!-- (file|check): ([^>]+?) -->\s*\Z")
 RUN = ("python", "bash", "json")
-OUTSIDE = ("pip", "git", "make", "cd", "python", "python3", "uv", "eval", "source", ".")  # what the tests leave to the reader
+OUTSIDE = (
+    "pip",
+    "git",
+    "make",
+    "cd",
+    "python",
+    "python3",
+    "uv",
+    "eval",
+    "source",
+    ".",
+)  # what the tests leave to the reader
 
 
 @dataclass(frozen=True)
@@ -155,11 +166,12 @@ def _signature_in(code: str) -> dict[str, str | None]:
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     found: dict[str, str | None] = {}
     arguments = function.args.args
-    defaults = [None] * (len(arguments) - len(function.args.defaults)) + [ast.unparse(d) for d in function.args.defaults]
+    defaults = [None] * (len(arguments) - len(function.args.defaults)) + [
+        ast.unparse(d) for d in function.args.defaults
+    ]
     for argument, default in zip(arguments, defaults, strict=True):
         if argument.arg != "self":
             found[argument.arg] = default
     if function.args.kwarg:
         found["**" + function.args.kwarg.arg] = None
     return found
-

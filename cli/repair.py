@@ -1,0 +1,114 @@
+"""Repairs of ``modelexport validate``: old tags become metadata, and model and sidecar say the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+    from modelexport.ir.model import Model
+
+# Custom attributes that older hierarchy exporters put on standard operators, which onnx.checker and onnxruntime refuse.
+LEGACY_ATTRIBUTES = ("hierarchy_tag", "hierarchy_tags", "hierarchy_path", "hierarchy_count", "hierarchy_method")
+_READ_BY_SCOPE_ATTRIBUTION = "winml.hierarchy.tag"
+
+
+def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
+    """Repair the model at ``path`` and its sidecar, in place.
+
+    Args:
+        repair_from: ``model`` or ``sidecar``, the one that is right; the model when it has tags unless given.
+
+    Returns:
+        what was done, one line each; empty when nothing had to be.
+
+    Raises:
+        InputError: neither has tags, or a file can't be read.
+    """
+    from modelexport.core.tag_rows import best_rows
+    from modelexport.ir import load_model
+    from modelexport.ir.errors import InputError
+    from modelexport.ir.io.reader import from_proto
+    from modelexport.ir.io.sidecar import sidecar_path
+
+    done: list[str] = []
+    proto = load_model(path).proto  # read for this alone, so it may be edited before the IR is built over it
+    converted = convert_legacy(proto)
+    model = from_proto(proto, path)
+    if converted:
+        done.append(f"{path.name}: {converted} nodes: hierarchy attributes of an older tool became metadata")
+    rows, source = best_rows(model, path, repair_from or ("model" if converted else ""))
+    tagged = sum(bool(row.tags) for row in rows)
+    if not converted and not tagged:
+        where = "the sidecar has" if source == "sidecar" else "neither the model nor a sidecar has"
+        raise InputError(f"{path}: {where} no tags to repair from; tag the model with htp-opt")
+    before = path.read_bytes()
+    sidecar = sidecar_path(path)
+    agreed = not converted and _agree(path)
+    if agreed and tagged == len(rows):
+        return done
+    from modelexport.core.tag_rows import tagged_model
+    from modelexport.ir.io.writer import to_bytes
+
+    if not converted:
+        model = tagged_model(path, source)
+    _tag_and_save(model, path)
+    if not converted and to_bytes(load_model(path)) != before:
+        done.append(f"{path.name}: tags rewritten from the {source}")
+    done.append(f"{sidecar.name}: rewritten from the {source}")
+    return done
+
+
+def convert_legacy(proto: onnx.ModelProto) -> int:
+    """Turn tags in node attributes into metadata that scope-attribution reads. Returns the number of nodes."""
+    converted = 0
+    for node in legacy_nodes(proto):
+        tag = ""
+        for index in range(len(node.attribute) - 1, -1, -1):
+            attribute = node.attribute[index]
+            if attribute.name not in LEGACY_ATTRIBUTES:
+                continue
+            if attribute.name in LEGACY_ATTRIBUTES[:2]:
+                text = attribute.s or (attribute.strings[0] if attribute.strings else b"")
+                tag = tag or text.decode("utf-8", "replace")
+            del node.attribute[index]
+        known = any(entry.key in (_READ_BY_SCOPE_ATTRIBUTION, "htp.tag") for entry in node.metadata_props)
+        if tag and not known:
+            node.metadata_props.add(key=_READ_BY_SCOPE_ATTRIBUTION, value=tag)
+        converted += 1
+    return converted
+
+
+def legacy_nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Nodes at every depth with an attribute of an older tool."""
+    lists = [proto.graph.node, *(function.node for function in proto.functions)]
+    while lists:
+        for node in lists.pop():
+            found = False
+            for attribute in node.attribute:
+                found = found or attribute.name in LEGACY_ATTRIBUTES
+                if attribute.HasField("g"):
+                    lists.append(attribute.g.node)
+                lists.extend(graph.node for graph in attribute.graphs)
+            if found:
+                yield node
+
+
+def _agree(path: Path) -> bool:
+    from modelexport.core.tag_utils import validate_tag_consistency
+
+    return bool(validate_tag_consistency(path)["consistent"])
+
+
+def _tag_and_save(model: Model, path: Path) -> None:
+    """Fill what is left untagged, embed, and write model and sidecar."""
+    from modelexport.ir import save_model
+    from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
+    from modelexport.passes import PassManager
+
+    PassManager("htp").run(model)
+    save_model(model, path)
+    write_sidecar(model, sidecar_path(path), model_path=path)
