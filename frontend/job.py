@@ -80,6 +80,7 @@ class ExportJob:
     def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
         steps.prepared(self.model, self.settings, self.target)
         steps.generated(self.inputs)
+        steps.found(self.model)
         trace = self._trace()
         steps.traced(trace)
         self._check_memory("after the trace")
@@ -93,13 +94,19 @@ class ExportJob:
             apply_scopes(graph, exported.paths)
         reading = time.perf_counter() - began
         opset = exported.opset_version
-        steps.done(HTPExportStep.EXPORT, exporter=exported.exporter, opset_version=opset, warnings=list(self.warnings))
+        steps.done(
+            HTPExportStep.EXPORT,
+            strategy=self.settings.strategy,
+            exporter=exported.exporter,
+            opset_version=opset,
+            warnings=list(self.warnings),
+        )
         report = self._tag(graph, scratch)
-        steps.tagged(graph, by_source(graph), self.pipeline.recorded())
+        steps.tagged(graph, self.pipeline.recorded())
         saved = self._save(graph, exported, scratch)
         self._check_memory("before the files are put in place")
         files = publish(scratch, self.target)
-        steps.done(HTPExportStep.SAVE, files={role: str(path) for role, path in files.items()}, file_size=_size(files))
+        steps.done(HTPExportStep.SAVE, files=files, file_size=_size(files))
         self.warnings += [line for line in graph.warnings if line not in self.warnings]
         return build_result(
             self.settings,
@@ -222,15 +229,6 @@ def apply_scopes(model: Model, paths: Mapping[str, str]) -> int:
         node.attribute_to(attribution)
         count += 1
     return count
-
-
-def by_source(model: Model) -> dict[str, int]:
-    """Number of nodes by source, strongest first."""
-    counts = dict.fromkeys(Source, 0)
-    for node in model.nodes():
-        if node.attribution is not None:
-            counts[node.attribution.source] += 1
-    return {str(source): count for source, count in counts.items() if count}
 
 
 def weight_bytes(model: torch.nn.Module) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from modelexport.frontend.inputs import Inputs, tensors_of
-from modelexport.frontend.monitor.data import HTPExportStep, ModuleInfo, NodeInfo
+from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.monitor.feed import hierarchy_fields, tagging_fields
+from modelexport.frontend.trace import ModelTrace, module_paths, module_table
 
 if TYPE_CHECKING:
     from modelexport.frontend.exporter import Settings
-    from modelexport.frontend.trace import ModelTrace
     from modelexport.ir.model import Model
 
 
@@ -35,6 +35,7 @@ class Steps:
         self.current = HTPExportStep.MODEL_PREP
         self._own: Any = None
         self._report = settings.report
+        self._torch_nn = settings.torch_nn
         if settings.verbose or settings.report:
             from modelexport.frontend.monitor.monitor import HTPExportMonitor
 
@@ -84,63 +85,25 @@ class Steps:
             ]
             self.done(HTPExportStep.INPUT_GEN, inputs=rows)
 
-    def traced(self, trace: ModelTrace) -> None:
-        """HIERARCHY and TRACE."""
+    def found(self, model: torch.nn.Module) -> None:
+        """HIERARCHY: the modules, each with a forward taken as called once until the trace says how often."""
         if self.monitors:
-            first: dict[str, int] = {}
-            for position, path in enumerate(trace.calls):
-                first.setdefault(path, position)
-            tags = trace.modules.tags()
-            modules = {
-                module.path: ModuleInfo(
-                    path=module.path,
-                    class_name=module.class_name,
-                    tag=tags[module.path],
-                    execution_order=first.get(module.path, -1),
-                    parameters=module.parameters,
-                    calls=module.calls,
-                )
-                for module in trace.modules
-            }
-            self.done(HTPExportStep.HIERARCHY, hierarchy=modules, execution_steps=len(trace.calls))
-            self.done(
-                HTPExportStep.TRACE,
-                operation_trace_length=trace.operation_trace_length,
-                native_op_regions=trace.native_op_regions,
-            )
+            table = module_table(module_paths(model))
+            self.done(HTPExportStep.HIERARCHY, **hierarchy_fields(table, torch_nn=self._torch_nn))
 
-    def tagged(self, model: Model, by_source: Mapping[str, int], pipeline: str) -> None:
+    def traced(self, trace: ModelTrace) -> None:
+        """TRACE: how often and in which order the modules were called."""
+        if self.monitors:
+            fields = hierarchy_fields(trace.modules, calls=trace.calls or None, torch_nn=self._torch_nn)
+            fields["operation_trace_length"] = trace.operation_trace_length
+            fields["native_op_regions"] = trace.native_op_regions
+            self.done(HTPExportStep.TRACE, **fields)
+
+    def tagged(self, model: Model, pipeline: str) -> None:
         """NODE_TAGGING."""
         if self.monitors:
-            nodes = dict(node_infos(model))
-            total = sum(1 for _ in model.nodes())
-            self.done(
-                HTPExportStep.NODE_TAGGING,
-                total_nodes=total,
-                nodes=nodes,
-                tagged_nodes={key: info["tag"] for key, info in nodes.items() if info["tag"] is not None},
-                tagging_stats=dict(by_source),
-                coverage=sum(by_source.values()) / total if total else 1.0,
-                pipeline=pipeline,
-            )
-
-
-def node_infos(model: Model) -> Iterator[tuple[str, NodeInfo]]:
-    """Every node's key and where it is from."""
-    names: dict[str, int] = {}
-    for node in model.nodes():
-        names[node.name] = names.get(node.name, 0) + 1
-    tags = model.modules.tags()
-    for graph in model.graphs():
-        for position, node in enumerate(graph.nodes):
-            unique = node.name and names[node.name] == 1
-            key = node.name if unique else f"{graph.scope}#{position}:{node.op_type}"
-            found = node.attribution
-            if found is None:
-                yield key, NodeInfo(tag=None, path=None, source=None, confidence=None)
-            else:
-                tag = tags.get(found.path) or model.modules.tag(found.path)
-                yield key, NodeInfo(tag=tag, path=found.path, source=str(found.source), confidence=found.confidence)
+            fields = tagging_fields(model, torch_nn=self._torch_nn)
+            self.done(HTPExportStep.NODE_TAGGING, **fields, pipeline=pipeline)
 
 
 def is_sized(parameter: torch.nn.Parameter) -> bool:

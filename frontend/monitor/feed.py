@@ -8,7 +8,7 @@ from typing import Any
 
 from modelexport.frontend.monitor.data import ModuleInfo, NodeInfo
 from modelexport.ir.attribution import Attribution
-from modelexport.ir.io.sidecar import node_keys
+from modelexport.ir.keys import node_keys
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 
@@ -38,8 +38,8 @@ def hierarchy_fields(
     """Fields of the HIERARCHY step. ``calls`` are the paths of the module calls in order; else the table's order."""
     tags = modules.tags(torch_nn)
     first: dict[str, int] = {}
-    for path in calls if calls is not None else (module.path for module in modules if module.calls):
-        first.setdefault(path, len(first))
+    for position, path in enumerate(calls if calls is not None else [one.path for one in modules if one.calls]):
+        first.setdefault(path, position)
     hierarchy = {
         module.path: ModuleInfo(
             module.path,

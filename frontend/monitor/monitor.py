@@ -93,6 +93,7 @@ class HTPExportMonitor:
         self.record.done(which)
         for writer in self.writers:
             self._guarded(writer, which.value, partial(writer.handle, which, self.record.data))
+        self.record.resume()
 
     def log_error(self, step: HTPExportStep | str, message: str | BaseException) -> None:
         """Say that ``step`` failed. The monitor goes on with what it has; the export counts as failed."""
@@ -101,6 +102,7 @@ class HTPExportMonitor:
         self.record.failed(which, text)
         for writer in self.writers:
             self._guarded(writer, which.value, partial(writer.on_error, which, text))
+        self.record.resume()
 
     def finalize(self) -> list[Path]:
         """Write the files beside the model, return their paths, metadata first. Again without news it does nothing."""

@@ -97,6 +97,10 @@ class ExportRecord:
         record.memory_mb = self._memory() >> 20
         self._mark = now
 
+    def resume(self) -> None:
+        """The writers are done; what they took is in no step's time."""
+        self._mark = self._clock()
+
     @property
     def outcome(self) -> Outcome:
         """How the export stands; the first failure decides."""

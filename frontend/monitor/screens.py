@@ -12,7 +12,7 @@ from modelexport.frontend.monitor.text import Line, Span, cells, clean, fit, num
 from modelexport.frontend.monitor.view import Row, View
 
 INDENT = 6
-LABEL = 14
+LABEL = 16
 
 
 def heading(text: str, width: int) -> list[Line]:

@@ -38,12 +38,9 @@ def test_what_and_how(monitored: Make) -> None:
     assert report.startswith("HTP export report: tiny\n")
     assert "Outcome: success in 2.00 s" in report
     what, how = section(report, "What was exported"), section(report, "How")
-    assert what[1:2] + what[3:4] + what[-1:] == [
-        "class         Tiny",
-        "parameters    263,796",
-        "inputs        input_ids: int64 [2, 16]",
-    ]
-    assert {"exporter      torchscript", "opset version  17", "pipeline      htp", "tags inside   yes"} <= set(how)
+    facts = {re.sub(r"\s{2,}", ": ", line, count=1) for line in [*what, *how]}
+    assert {"class: Tiny", "parameters: 263,796", "inputs: input_ids: int64 [2, 16]"} <= facts
+    assert {"exporter: torchscript", "opset version: 17", "pipeline: htp", "tags inside: yes"} <= facts
 
 
 def test_module_table_has_a_row_per_module_whatever_the_console_shows(monitored: Make) -> None:
