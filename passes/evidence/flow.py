@@ -76,7 +76,12 @@ class Flow:
         """For every node the modules of the nearest attributed nodes that data comes from, nearest last in the file first."""
         found: list[dict[str, int]] = []
         result: list[tuple[str, ...]] = []
+        nothing: dict[str, int] = {}
         for index, makers in enumerate(self.before):
+            if paths[index] is not None:
+                found.append(nothing)
+                result.append(())
+                continue
             near: dict[str, int] = {}
             for maker in makers:
                 if self.kind[maker] < Kind.DATA:
@@ -90,7 +95,7 @@ class Flow:
             if len(near) > _WIDTH:
                 near = dict(sorted(near.items(), key=lambda item: -item[1])[:_WIDTH])
             found.append(near)
-            result.append(tuple(sorted(near, key=lambda path: -near[path])) if paths[index] is None else ())
+            result.append(tuple(sorted(near, key=lambda path: -near[path])))
         return result
 
     def downstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
@@ -98,6 +103,8 @@ class Flow:
         found: list[dict[str, int]] = [{}] * len(self.nodes)
         result: list[tuple[str, ...]] = [()] * len(self.nodes)
         for index in range(len(self.nodes) - 1, -1, -1):
+            if paths[index] is not None:
+                continue
             near: dict[str, int] = {}
             for reader in self.after[index]:
                 path = paths[reader]
@@ -109,8 +116,7 @@ class Flow:
             if len(near) > _WIDTH:
                 near = dict(sorted(near.items(), key=lambda item: item[1])[:_WIDTH])
             found[index] = near
-            if paths[index] is None:
-                result[index] = tuple(sorted(near, key=near.__getitem__))
+            result[index] = tuple(sorted(near, key=near.__getitem__))
         return result
 
 

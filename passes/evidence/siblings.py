@@ -24,12 +24,14 @@ def vote(
     down: Sequence[tuple[str, ...]],
 ) -> list[tuple[int, str]]:
     """Better paths for open nodes whose likes in other blocks mostly are elsewhere than they."""
+    open_nodes = [index for index, anchor in enumerate(anchors) if anchor is None and paths[index] is not None]
+    if not open_nodes:
+        return []
     ballots: dict[int, Counter[Template]] = defaultdict(Counter)
     for places in (_signatures(flow, anchors, flow.before), _signatures(flow, anchors, flow.after)):
         groups: dict[int, list[int]] = defaultdict(list)
-        for index, place in enumerate(places):
-            if anchors[index] is None and paths[index] is not None:
-                groups[place].append(index)
+        for index in open_nodes:
+            groups[places[index]].append(index)
         for members in groups.values():
             if len(members) < 2:
                 continue
@@ -63,10 +65,8 @@ def _instance(wanted: Template, around: tuple[str, ...]) -> str | None:
 
 def _signatures(flow: Flow, anchors: Sequence[str | None], side: list[list[int]]) -> list[int]:
     """A number for every node: equal where the operators and anchors within some hops on one side are."""
-    labels = [
-        hash((node.op_type, None if path is None else template(path)))
-        for node, path in zip(flow.nodes, anchors, strict=True)
-    ]
+    templates = {path: None if path is None else template(path) for path in set(anchors)}
+    labels = [hash((node.op_type, templates[path])) for node, path in zip(flow.nodes, anchors, strict=True)]
     for _ in range(_ROUNDS):
         labels = [hash((label, tuple(labels[other] for other in side[index]))) for index, label in enumerate(labels)]
     return labels
