@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -18,6 +20,9 @@ from modelexport.ir.graph import Graph, Readers
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node, shown, text
 
+_LIMIT = 2**31 - 1  # bytes of one protobuf message
+_TOO_LARGE = "larger than 2 GB, the limit of one ONNX file (large weights go to external data)"
+_CHUNK = 1 << 20
 _GRAPH, _GRAPHS, _UNDEFINED = onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS, onnx.AttributeProto.UNDEFINED
 
 
@@ -35,13 +40,11 @@ def load_model(source: str | PathLike[str] | bytes | BinaryIO) -> Model:
         data, label = source, "<bytes>"
     elif isinstance(source, (str, PathLike)):
         path = Path(source)
-        label = str(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{label}: {error.strerror or error}") from error
+        label = shown(str(path))
+        data = _read_file(path, label)
     else:
-        data, label = source.read(), getattr(source, "name", "<stream>")
+        label = str(getattr(source, "name", "<stream>"))
+        data = _read_stream(source, label)
     return from_proto(_parse(data, label), path=path, label=label)
 
 
@@ -67,6 +70,39 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None, label: str = "<
     return model
 
 
+def _read_file(path: Path, label: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if stat.S_ISFIFO(status.st_mode):
+                return _read_stream(stream, label)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{label}: not a regular file")
+            if status.st_size > _LIMIT:
+                raise InputError(f"{label}: {_TOO_LARGE}")
+            return stream.read()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{label}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_stream(stream: BinaryIO, label: str) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            chunk = stream.read(_CHUNK)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{label}: {getattr(error, 'strerror', None) or error}") from error
+        if not isinstance(chunk, bytes):
+            raise InputError(f"{label}: the stream gives text; open it in binary mode")
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _LIMIT:
+            raise InputError(f"{label}: {_TOO_LARGE}")
+
+
 def _parse(data: bytes, label: str) -> onnx.ModelProto:
     if not data:
         raise InputError(f"{label}: the file is empty")
@@ -74,7 +110,7 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
         proto: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise InputError(f"{label}: not an ONNX model, or truncated") from error
-    if not proto.HasField("graph"):
+    if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import or proto.graph.node):
         raise InputError(f"{label}: not an ONNX model: it has no graph")
     return proto
 
@@ -173,14 +209,15 @@ def _refuse_recursion(model: Model, label: str) -> None:
         home = graph
         while home.parent is not None:
             home = home.parent
+        if home is model.main:
+            continue
         for node in graph.nodes:
             callee = model.function(node.domain, node.op_type, node.overload)
             if callee is not None:
                 calls.add_edge(home.scope, callee.scope)
-    try:
-        cycle = networkx.find_cycle(calls)
-    except networkx.NetworkXNoCycle:
+    if networkx.is_directed_acyclic_graph(calls):
         return
+    cycle = networkx.find_cycle(calls)
     raise InputError(f"{label}: local functions are recursive: {' -> '.join(edge[0] for edge in cycle[:3])}")
 
 
