@@ -1,0 +1,78 @@
+"""The documentation says what the code says: pages of passes, links, commands of the README."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from modelexport.passes.pipeline.registry import PASSES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_passes", ROOT / "docs" / "generate_passes.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_of_passes_are_current(generator: ModuleType) -> None:
+    texts: dict[Path, str] = generator.pages()
+    stale = [path.name for path, text in texts.items() if not path.is_file() or path.read_text() != text]
+    assert stale == [], "run `make docs`"
+
+
+def test_every_pass_has_a_page_and_no_other_page_is_left() -> None:
+    names = {path.stem for path in (ROOT / "docs" / "passes").glob("*.md")}
+    assert names == {*PASSES, "README"}
+
+
+def test_every_option_is_explained(generator: ModuleType) -> None:
+    registry = generator.Registry(PASSES)
+    silent = [
+        f"{name}: {option.field}"
+        for name in PASSES
+        for option in generator.options_of(registry.find(name))
+        if option.field not in generator.docstring(registry.find(name))[1]
+    ]
+    assert silent == [], "explain the field under Attributes in the docstring of the pass"
+
+
+def test_handwritten_part_of_a_page_is_kept(generator: ModuleType) -> None:
+    cls = generator.Registry(PASSES).find("coverage-validation")
+    text = generator.page(cls, f"old\n{generator.END}\n\n## By hand\n")
+    assert text.endswith(f"{generator.END}\n\n## By hand\n")
+    assert "| `min-coverage` | `float` | `1.0` |" in text
+    assert generator.page(cls, text) == text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_decisions_are_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(LINK.findall((folder / "README.md").read_text()))
+    assert listed == {path.name for path in folder.glob("[0-9]*.md")}
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "    make test " in (ROOT / "README.md").read_text()
+    assert "\nmake test " in (ROOT / ".ci" / "run").read_text()
+
+
+def test_make_targets_of_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.MULTILINE)}
+    assert {"demo", "test", "bench"} <= named <= targets
