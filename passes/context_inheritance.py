@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
+from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.flow import Flow, Kind
 from modelexport.passes.evidence.growth import normalisations, products_of_biases
@@ -36,28 +40,68 @@ class ContextInheritance(Pass):
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
-        counts: Counter[str] = Counter()
+        made = _Made(self.name)
         paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
         if not paths:
             return PassResult(notes={"by rule": {}})
         tree = ModuleTree(model.modules, ParameterIndex.of(model).owners, paths)
-        shared: dict[Guess, Attribution] = {}
         for graph in model.graphs():
-            if all(node.attribution is not None for node in graph.nodes):
-                continue
-            flow = Flow(graph)
-            for index, guess in enumerate(_Fill(flow, tree).decide(self.siblings)):
-                if guess is None:
-                    continue
-                attribution = shared.get(guess)
-                if attribution is None:
-                    path, rule = guess
-                    attribution = Attribution(path, Source.INHERITED, rule, confidence(rule), (), self.name)
-                    shared[guess] = attribution
-                    model.modules.ensure(path)
-                flow.nodes[index].attribute_to(attribution)
-                counts[guess[1]] += 1
-        return PassResult(changed=counts.total(), notes={"by rule": dict(counts)})
+            if _constants(graph, tree, made):
+                flow = Flow(graph)
+                for node, guess in zip(flow.nodes, _Fill(flow, tree).decide(self.siblings), strict=True):
+                    if guess is not None:
+                        made.give(node, guess)
+        for path in {attribution.path for attribution in made.shared.values()}:
+            model.modules.ensure(path)
+        return PassResult(changed=made.counts.total(), notes={"by rule": dict(made.counts)})
+
+
+class _Made:
+    """The attributions this run made, one per path and rule, and how often each rule was used."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+        self.shared: dict[Guess, Attribution] = {}
+        self.counts: Counter[str] = Counter()
+
+    def give(self, node: Node, guess: Guess) -> None:
+        attribution = self.shared.get(guess)
+        if attribution is None:
+            path, rule = guess
+            attribution = Attribution(path, Source.INHERITED, rule, confidence(rule), (), self.by)
+            self.shared[guess] = attribution
+        node.attribute_to(attribution)
+        self.counts[guess[1]] += 1
+
+
+def _constants(graph: Graph, tree: ModuleTree, made: _Made) -> bool:
+    """Attribute constants all of whose readers are attributed; whether any node stays open."""
+    any_open = False
+    for node in graph.nodes:
+        if node.attribution is not None:
+            continue
+        readers: dict[str, None] | None = None
+        if category(node.op_type) is Category.CONSTANT:
+            readers = {}
+            for value in node.outputs:
+                for reader in graph.consumers(value):
+                    if reader.attribution is None:
+                        readers = None
+                        break
+                    if readers is not None:
+                        readers[reader.attribution.path] = None
+        if readers:
+            made.give(node, _agreed(tree, readers, "constant"))
+        else:
+            any_open = True
+    return any_open
+
+
+def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
+    path, *others = readers
+    for other in others:
+        path = tree.common(path, other)
+    return path, f"{kind}-common" if others else f"{kind}-consumers"
 
 
 class _Fill:
@@ -68,6 +112,7 @@ class _Fill:
         self.tree = tree
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
         self.paths: list[str | None] = list(self.given)
+        self.open_data = False
         self.guesses: list[Guess | None] = [None] * len(self.paths)
 
     def decide(self, siblings: bool) -> list[Guess | None]:
@@ -88,7 +133,8 @@ class _Fill:
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
-        if siblings:
+                self.open_data = True
+        if siblings and self.open_data:
             self._follow_siblings(anchors, up, down)
         self._from_consumers(down)
         return self.guesses
@@ -120,13 +166,8 @@ class _Fill:
                 continue
             readers = dict.fromkeys(path for reader in flow.after[index] if (path := self.paths[reader]) is not None)
             kind = "constant" if flow.kind[index] == Kind.CONSTANT else "shape"
-            if len(readers) == 1:
-                self._set(index, next(iter(readers)), f"{kind}-consumers")
-            elif readers:
-                path, *others = readers
-                for other in others:
-                    path = tree.common(path, other)
-                self._set(index, path, f"{kind}-common")
+            if readers:
+                self._set(index, *_agreed(tree, readers, kind))
 
 
 def _pairs(tree: ModuleTree, paths: tuple[str, ...]) -> list[str]:

@@ -32,16 +32,18 @@ class CoverageValidation(Pass):
     max_fallback: float = 1.0
     min_confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError: a bound is not a share."""
+        for option, bound in vars(self).items():
+            if not 0.0 <= bound <= 1.0:
+                raise ConfigError(f"{option.replace('_', '-')}={bound:g} is not between 0 and 1")
+
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class.
 
         Raises:
             CoverageValidationError: a bound does not hold.
-            ConfigError: a bound is not a share.
         """
-        for option, bound in vars(self).items():
-            if not 0.0 <= bound <= 1.0:
-                raise ConfigError(f"{self.name}: {option.replace('_', '-')}={bound} is not between 0 and 1")
         by_source: Counter[str] = Counter()
         untagged: list[Node] = []
         fallback: list[Node] = []

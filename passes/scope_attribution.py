@@ -60,7 +60,8 @@ class _Run:
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.parameters = ParameterIndex.of(model)
         self.weights = Weights(model)
-        self.walk = ScopeWalk(self._index(), self.exact, self.weights.fingerprint)
+        self.initializers = {name for graph in model.graphs() for name in graph.initializers}
+        self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint)
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
         self.stacks: dict[str, Stack | None] = {}
@@ -114,10 +115,10 @@ class _Run:
             elif scope is not None:
                 rule, operator = _FUSED, operator_of_name(node.name, scope)
         if scope is not None:
-            owner, weights = self.parameters.owner, self.weights
-            own = operator == node.op_type  # else an optimiser made it of several, perhaps from several modules
-            owners = [owner[value] for value in node.inputs if value in owner] if own else ()
-            self.walk.see(scope, operator, owners, [value for value in node.inputs if value in weights] if own else ())
+            read: list[str] = []
+            if operator == node.op_type:  # else an optimiser made it of several, perhaps from several modules
+                read = [value for value in node.inputs if value in self.initializers]
+            self.walk.see(scope, operator, read)
             self.scoped[node] = scope, rule
 
     def _callers_first(self) -> Iterator[Graph]:
@@ -198,6 +199,8 @@ class _Run:
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""
         for graph in self.model.graphs():
+            if all(node.attribution is not None or not node.inputs for node in graph.nodes):
+                continue
             for node, path, rule in anchors(graph, self.parameters):
                 if node.attribution is None:
                     self._set(node, path, rule, Source.PARAMETER)

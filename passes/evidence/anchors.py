@@ -59,7 +59,7 @@ def _lookup_of_tied(graph: Graph, node: Node, inputs: list[str], constant: dict[
 def _is_functional(node: Node, constant: dict[str, str]) -> bool:
     """Whether the parameter is used by other code than its module's own.
 
-    A weight on the left of a product is; and a fused operator with an activation in it is from where that activation is.
+    A weight on the left of a product is; and a fused operator with an activation is from where that activation is.
     """
     if node.op_type in ("MatMul", "FusedMatMul"):
         return bool(constant.get(node.inputs[0])) and not constant.get(node.inputs[1])

@@ -37,7 +37,7 @@ class ModuleTree:
         return path in self._idle or all(atom.isdigit() for atom in self._children.get(path, ("",)))
 
     def is_leaf(self, path: str) -> bool:
-        """Whether ``path`` owns parameters and no modules: such a module computes with its parameters and nothing else."""
+        """Whether ``path`` owns parameters and no modules: all such a module does is compute with them."""
         return path in self._owners and path not in self._children
 
     def lift(self, path: str) -> str:

@@ -1,8 +1,8 @@
 """Scopes in the names that torch's TorchScript exporter gives to nodes and values.
 
 A node is named ``/encoder/layer.0/attention/MatMul_1`` and its outputs ``<node name>_output_0``. A segment is the
-module's attribute, numeric atoms glued to the last name before them; ``_N`` is added to the segment of the N-th further call
-and to the N-th further operator of a type. Optimisers keep these names and decorate them.
+module's attribute, numeric atoms glued to the last name before them; ``_N`` is added to the segment of the N-th further
+call and to the N-th further operator of a type. Optimisers keep these names and decorate them.
 """
 
 from __future__ import annotations

@@ -89,19 +89,28 @@ class Weights:
     """Initializers that weigh something: tensors of at least two elements, told apart by their first bytes."""
 
     def __init__(self, model: Model) -> None:
-        self._tensors: dict[str, onnx.TensorProto] = {}
-        for graph in model.graphs():
-            if isinstance(graph.proto, onnx.GraphProto):
-                for tensor in graph.proto.initializer:
-                    if tensor.data_type in _FLOATS and any(extent > 1 for extent in tensor.dims):
-                        self._tensors[text(tensor.name)] = tensor
+        self._model = model
+        self._tensors: dict[str, onnx.TensorProto] | None = None
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
+    def _weights(self) -> dict[str, onnx.TensorProto]:
+        return {
+            text(tensor.name): tensor
+            for graph in self._model.graphs()
+            if isinstance(graph.proto, onnx.GraphProto)
+            for tensor in graph.proto.initializer
+            if tensor.data_type in _FLOATS and any(extent > 1 for extent in tensor.dims)
+        }
 
     def fingerprint(self, name: str) -> str:
-        """Equal for initializers with equal shape and equal first bytes; external data is told apart by its place."""
-        tensor = self._tensors[name]
+        """Equal for weights with equal shape and equal first bytes; external data is told apart by its place.
+
+        Empty for what is no weight.
+        """
+        if self._tensors is None:
+            self._tensors = self._weights()
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            return ""
         where = ";".join(f"{entry.key}={entry.value}" for entry in tensor.external_data)
         head = tensor.raw_data[:256] if tensor.HasField("raw_data") else tensor.SerializeToString()[:512]
         return f"{tensor.data_type}:{list(tensor.dims)}:{where}:{head.hex()}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from modelexport.passes.evidence.node_names import split_call
 from modelexport.passes.evidence.parameters import ParameterIndex, unqualified
@@ -33,28 +34,34 @@ class ScopeWalk:
 
     First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds
     every module (it was made from a module table), so that a segment outside it is never a module of its own.
-    ``fingerprint`` tells equal initializers, by name.
+    ``owner`` gives the module an initializer is named after; ``fingerprint`` is equal for equal weights, empty for others.
     """
 
     def __init__(
-        self, parameters: ParameterIndex, exact: bool = False, fingerprint: Callable[[str], str] = str
+        self,
+        parameters: ParameterIndex,
+        exact: bool = False,
+        owner: Mapping[str, str] = MappingProxyType({}),
+        fingerprint: Callable[[str], str] = str,
     ) -> None:
         self.parameters = parameters
+        self._owner = owner
         self.fingerprint = fingerprint
         self.exact = exact
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
 
-    def see(self, scope: str, operator: str = "", owners: Iterable[str] = (), weights: Iterable[str] = ()) -> None:
-        """Note that a node of type ``operator`` reading parameters of ``owners`` and ``weights`` is in ``scope``."""
+    def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> None:
+        """Note that a node of type ``operator`` that reads ``initializers`` is in ``scope``."""
         seen = self.seen.get(scope)
         if seen is None:
             seen = self._add(scope)
         if operator and operator != "Constant":
             seen.operators.add(operator)
-        seen.weights.update(weights)
-        for owner in owners:
-            if owner not in seen.direct:
+        for name in initializers:
+            seen.weights.add(name)
+            owner = self._owner.get(name)
+            if owner is not None and owner not in seen.direct:
                 seen.direct.add(owner)
                 above = scope
                 while owner not in self.seen[above].owners:
@@ -118,12 +125,13 @@ class ScopeWalk:
             return False
         if seen.owners or first.owners:
             return seen.owners == first.owners
-        if seen.weights and first.weights:
-            return not self._prints(seen.weights).isdisjoint(self._prints(first.weights))
+        prints, first_prints = self._prints(seen.weights), self._prints(first.weights)
+        if prints and first_prints:
+            return not prints.isdisjoint(first_prints)
         return not (seen.operators and first.operators and seen.operators.isdisjoint(first.operators))
 
     def _prints(self, weights: Iterable[str]) -> set[str]:
-        return {self.fingerprint(weight) for weight in weights}
+        return {print_ for weight in weights if (print_ := self.fingerprint(weight))}
 
     def _below(self, here: str, segment: str) -> list[str]:
         """Known modules below ``here`` that are spelled ``segment``."""

@@ -1,4 +1,4 @@
-"""Repeated blocks: nodes at the same place of blocks with the same structure are from the same place of the module tree."""
+"""Repeated blocks: nodes at the same place of like blocks are from the same place of the module tree."""
 
 from __future__ import annotations
 
