@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rich.spinner import Spinner
     from rich.text import Text
 
+MIN_WIDTH = 60
 MAX_WIDTH = 120
-"""Lines are not made wider than this on wide terminals: numbers would stand too far from their names."""
+"""Lines are not made wider on wide terminals: numbers would stand too far from their names."""
 
 
 class Terminal:
@@ -28,7 +29,7 @@ class Terminal:
 
             console = Console(stderr=True)
         self.console = console
-        self.width = max(40, min(console.width, MAX_WIDTH))
+        self.width = max(MIN_WIDTH, min(console.width, MAX_WIDTH))
         self._styles = STYLES if style_numbers else {**STYLES, "number": ""}
         self._plain = not console.encoding.lower().startswith("utf")
         self._spinning = spinner and console.is_terminal and not console.is_dumb_terminal

@@ -80,7 +80,7 @@ def new_monitor(tmp_path: Path) -> Callable[..., HTPExportMonitor]:
     def make(**options: Any) -> HTPExportMonitor:
         ticks = itertools.count()
         options = {"verbose": False, "clock": lambda: next(ticks) * 0.25, "memory": lambda: 512 << 20, **options}
-        return HTPExportMonitor(tmp_path / "tiny.onnx", **options)
+        return HTPExportMonitor(options.pop("output_path", tmp_path / "tiny.onnx"), **options)
 
     return make
 

@@ -99,7 +99,7 @@ def test_no_color_is_respected(monitored: Make, monkeypatch: pytest.MonkeyPatch)
     assert "263,796" in stream.getvalue()
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_is_wider_than_the_console(monitored: Make, width: int) -> None:
     _, console = terminal(width=width)
     monitor = monitored(verbose=True, console=console, config={"batch_console": True})
