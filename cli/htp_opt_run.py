@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from modelexport.cli import output as out
+from modelexport.cli.htp_opt_options import STREAM, Options
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
     from modelexport.passes.pipeline.base import PassContext
     from modelexport.passes.pipeline.manager import Instrument, RunReport
     from modelexport.passes.pipeline.reproducer import Reproducer
-    from modelexport.passes.pipeline.text import Pipeline
-
-STREAM = "-"
 
 
-@dataclass
-class Job:
-    """The options of one run; see the command's help."""
-
-    input: str | None
-    output: str | None
-    in_place: bool
-    passes: str | None
-    trace: str | None
-    reference: str | None
-    sidecar: bool
-    sidecar_path: str | None
-    report: str | None
-    explain: str | None
-    emit: str
-    external_data: str
-    allow_outside_data: bool
-    check: bool
-    keep_going: bool
-    dry_run: bool
-    list_passes: bool
-    form: str | None
-    print_ir_before: tuple[str, ...]
-    print_ir_after: tuple[str, ...]
-    time_passes: bool
-    no_verify_each: bool
-    reproducer: str | None
-    quiet: bool
-    verbose: int
-    debug: bool
+class Job(Options):
+    """One run."""
 
     def run(self) -> int:
         """Do it, and return the exit status. Raises ModelExportError, click.UsageError and out.ReaderGone."""
@@ -63,21 +32,21 @@ class Job:
             return self._list_passes()
         if self.form is not None:
             raise click.UsageError("--format belongs to --list-passes; the report has --report")
-        self._check_usage()
+        self.check_usage()
         self._listen()
-        self._check_files()
-        pipeline = self._pipeline()
+        self.check_files()
+        self.check_names()
         with _fewer_collections():
-            return self._work(pipeline)
+            return self._work()
 
-    def _work(self, pipeline: Pipeline) -> int:
+    def _work(self) -> int:
         from modelexport.ir.errors import PassError
         from modelexport.ir.io.reader import load_model
         from modelexport.passes.pipeline.manager import PassManager
 
         reproducer = self._make_reproducer()
         manager = PassManager(
-            pipeline,
+            self.pipeline,
             [*self._instruments(), *([reproducer] if reproducer else [])],
             verify_each=not self.no_verify_each,
             context=self._context(),
@@ -102,72 +71,6 @@ class Job:
         self._times(run)
         self._print(model, run)
         return out.FINDINGS if problems else 0
-
-    # Before any work
-
-    def _check_usage(self) -> None:
-        if self.input is None:
-            raise click.UsageError("Missing argument 'INPUT': an ONNX file, or '-' for stdin.")
-        if self.in_place:
-            if self.input == STREAM:
-                raise click.UsageError("--in-place needs a file, not stdin")
-            if self.output is not None and not _same_file(self.output, self.input):
-                raise click.UsageError("--in-place writes over INPUT: leave -o out")
-            if self.emit != "onnx":
-                raise click.UsageError(f"--in-place would replace the model by {self.emit}: give -o")
-            self.output = self.input
-        if self.sidecar and self.sidecar_path is None and self.output in (None, STREAM):
-            raise click.UsageError("--sidecar needs -o FILE to be written beside, or --sidecar-path")
-        if self.output == STREAM and self.emit == "onnx" and sys.stdout.isatty() and not self.dry_run:
-            raise click.UsageError("a model is not written to a terminal: redirect stdout")
-
-    def _check_files(self) -> None:
-        """Refuse outputs that are inputs, and inputs that can't be read, before any work."""
-        from modelexport.ir.errors import InputError, OutputError
-        from modelexport.ir.io.atomic import check_writable
-
-        inputs = {"the input": self.input, "--trace": self.trace, "--reference": self.reference}
-        outputs = {"-o": self.output, "the sidecar": self._sidecar_target, "--reproducer": self.reproducer}
-        taken: dict[str, str] = {}
-        for name, target in outputs.items():
-            if target in (None, STREAM):
-                continue
-            for what, source in inputs.items():
-                if source not in (None, STREAM) and _same_file(str(target), str(source)):
-                    if name == "-o" and what == "the input":
-                        if self.in_place:
-                            continue
-                        raise OutputError(f"{target}: is the input; --in-place writes over it")
-                    raise OutputError(f"{target}: {name} would overwrite {what}")
-            for other, where in taken.items():
-                if _same_file(str(target), where):
-                    raise OutputError(f"{target}: {name} would overwrite {other}")
-            taken[name] = str(target)
-            if not self.dry_run or name == "--reproducer":
-                check_writable(Path(str(target)))
-        for name in ("--trace", "--reference"):
-            path = inputs[name]
-            if path is not None:
-                try:
-                    with open(path, "rb"):
-                        pass
-                except OSError as error:
-                    raise InputError(f"{path}: {error.strerror or error} ({name})") from None
-
-    def _pipeline(self) -> Pipeline:
-        from modelexport.passes.pipeline.text import Pipeline
-
-        default = "htp-trace" if self.trace else "htp-retag" if self.reference else "htp"
-        pipeline = Pipeline.parse(default if self.passes is None else self.passes)
-        names = [step.name for step in pipeline]
-        asked = {"--explain": [self.explain] if self.explain else []}
-        asked |= {"--print-ir-before": [*self.print_ir_before], "--print-ir-after": [*self.print_ir_after]}
-        for option, wanted in asked.items():
-            for name in wanted:
-                if name not in names and (name != "all" or option == "--explain"):
-                    known = ", ".join(names) or "no pass"
-                    raise click.UsageError(f"{option}: the pipeline has no pass {name!r}; it runs {known}")
-        return pipeline
 
     def _context(self) -> PassContext:
         from modelexport.passes.pipeline.base import PassContext
@@ -208,17 +111,6 @@ class Job:
 
     # The result
 
-    @cached_property
-    def _sidecar_target(self) -> str | None:
-        """Where the sidecar goes; None where none is asked for."""
-        if self.sidecar_path is not None:
-            return self.sidecar_path
-        if not self.sidecar or self.output is None:
-            return None
-        from modelexport.ir.io.sidecar import sidecar_path
-
-        return str(sidecar_path(Path(self.output)))
-
     def _checker_problems(self, model: Model) -> list[str]:
         if not self.check:
             return []
@@ -233,15 +125,13 @@ class Job:
             if self.output is not None and not self.quiet:
                 out.say(f"dry run: {self.output} is not written")
             return
-        if self._sidecar_target is None:
+        if self.sidecar_target is None:
             self._write_main(model)
             return
         from modelexport.ir.io.atomic import atomic_output
-        from modelexport.ir.io.sidecar import write_sidecar
 
-        with atomic_output(Path(self._sidecar_target)) as stream:
-            write_sidecar(model, stream, model_path=self._named_output())
-            stream.flush()
+        with atomic_output(Path(self.sidecar_target)) as stream:
+            self._write_hierarchy(model, stream)
             self._write_main(model)
 
     def _write_main(self, model: Model) -> None:
@@ -283,27 +173,32 @@ class Job:
             from modelexport.ir.dump import dump
 
             return dump(model)
-        import io
+        stream = io.BytesIO()
+        self._write_hierarchy(model, stream)
+        return stream.getvalue().decode("utf-8")
 
+    def _write_hierarchy(self, model: Model, stream: BinaryIO) -> None:
+        """The sidecar, with the tags that the model carries."""
         from modelexport.ir.io.sidecar import write_sidecar
 
-        stream = io.BytesIO()
-        write_sidecar(model, stream, model_path=self._named_output())
-        return stream.getvalue().decode("utf-8")
+        pipeline = self.pipeline
+        torch_nn = all(getattr(step, "torch_nn", True) for step in pipeline)
+        write_sidecar(model, stream, pipeline=pipeline.recorded(), model_path=self._named_output(), torch_nn=torch_nn)
 
     def _named_output(self) -> str:
         """The model that reports and sidecars speak of: the output, else the input."""
-        named = self.output if self.output not in (None, STREAM) and self.emit == "onnx" else self.input
-        return str(named)
+        writes = self.output not in (None, STREAM) and self.emit == "onnx" and not self.dry_run
+        return str(self.output if writes else self.input)
 
     def _print(self, model: Model, run: RunReport) -> None:
         from modelexport.passes.pipeline.report import explanation, model_summary, sources_line
 
-        stdout_taken = self.output == STREAM and not self.dry_run
-        if self.output is None and self.emit != "onnx":
+        writes = self.output is not None and not self.dry_run
+        stdout_taken = writes and self.output == STREAM
+        if not writes and self.emit != "onnx":
             out.put(self._emitted(model).rstrip("\n"))
             stdout_taken = True
-        wanted = self.report or ("table" if self.output is None and self.emit == "onnx" else None)
+        wanted = self.report or ("table" if not writes and self.emit == "onnx" else None)
         decisions = explanation(model, self.explain) if self.explain else None
         if wanted == "json":
             summary = model_summary(model, self._named_output())
@@ -318,7 +213,7 @@ class Job:
             )
         if self.report == "table" or (wanted and decisions is None):
             out.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken)
-        elif self.output is not None and not self.quiet:
+        elif writes and not self.quiet:
             out.say(f"{self.output if self.output != STREAM else 'stdout'}: {sources_line(model)}")
 
     # Talk
@@ -326,7 +221,7 @@ class Job:
     def _list_passes(self) -> int:
         from modelexport.passes.pipeline.listing import list_passes
 
-        listing, warnings = list_passes()
+        listing, warnings = list_passes(docs=self.form != "json")
         for line in warnings:
             out.warn(line)
         if self.form == "json":
@@ -366,14 +261,6 @@ class Job:
             out.warn(f"no reproducer was written: {reproducer.problem}")
         elif reproducer.written and not self.quiet:
             out.say(f"reproducer: {' and '.join(map(str, reproducer.written))}")
-
-
-def _same_file(left: str, right: str) -> bool:
-    """Whether two paths are one file, through links of both kinds too."""
-    try:
-        return os.path.samefile(left, right)
-    except OSError:
-        return os.path.realpath(left) == os.path.realpath(right)
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     """A summary for people: totals, coverage by source, the module tree."""
     total, tagged = summary["total_operations"], summary["tagged_operations"]
     parts = [
-        f"{summary['model_path']}: {tagged} of {total} nodes tagged, {summary['unique_tags']} different tags",
+        f"{summary['model_path']}: {tagged} of {total} nodes tagged, {summary['unique_tags']} different tag{'' if summary['unique_tags'] == 1 else 's'}",
         source_table(summary),
     ]
     if summary["modules"]:
@@ -207,7 +207,8 @@ def listing_text(listing: Mapping[str, Any]) -> str:
         lines += [f"    {'; '.join(facts)}"] if facts else []
         for option in each["options"]:
             default = "must be given" if option["default"] is None else f"default {option['default']}"
-            lines.append(f"    {option['name']}=<{option['type']}>  {default}")
+            doc = f"\n        {option['doc']}" if option.get("doc") else ""
+            lines.append(f"    {option['name']}=<{option['type']}>  {default}{doc}")
         parts.append("\n".join(lines))
     named = [(f"{name} =", text) for name, text in listing["pipelines"].items()]
     parts.append(table(("named pipelines", ""), named, left=2))
