@@ -60,9 +60,9 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
     if axes:
         options["dynamic_axes"] = axes
     if "training" in options:
-        import torch
+        from modelexport.frontend.options import training_mode
 
-        options["training"] = torch.onnx.TrainingMode[options["training"]]
+        options["training"] = training_mode(options["training"])
     exporter = UnifiedExporter(
         options.pop("strategy", "auto"),
         options.pop("enable_performance_monitoring", False),

@@ -40,6 +40,14 @@ _ONLY_DYNAMO: dict[str, Any] = {
 }
 
 
+def training_mode(name: str) -> torch.onnx.TrainingMode:
+    """The mode that a configuration file spells ``EVAL``, ``PRESERVE`` or ``TRAINING``. Raises ConfigError."""
+    try:
+        return torch.onnx.TrainingMode[name]
+    except KeyError:
+        raise ConfigError(f"training is EVAL, PRESERVE or TRAINING, not {name!r}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """What was asked of torch.
