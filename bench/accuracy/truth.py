@@ -73,7 +73,8 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
         assign(graph)
         for node in every_node(graph):
             for output in node.outputs():
-                scopes[output.debugName()] = node.scopeName()
+                frame = re.search(r"truth_hook_(\d+)", node.sourceRange())
+                scopes[output.debugName()] = f"@{hooks[int(frame[1])]}@" if frame else node.scopeName()
 
     def setup_full(*args: Any, **kwargs: Any) -> Any:
         result = setup(*args, **kwargs)
@@ -82,7 +83,7 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
         return result
 
     args = positional(model, example)
-    plain = {}
+    hooks = mark_hooks(model)
     try:
         # Scopes are read from an export with full names; the file is the export that users get.
         torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign_and_read
@@ -103,6 +104,20 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
         has_scope = bool(scopes.get(theirs.output[0]))
         truth[ours.output[0]] = aliases[found[-1]] if found else ("" if has_scope else None)
     return unanimous(plain, truth)
+
+
+def mark_hooks(model: torch.nn.Module) -> list[str]:
+    """Wrap every forward hook in a function that names it, so that its operators can be told from the caller's."""
+    owners: list[str] = []
+    for name, module in model.named_modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key, hook in hooks.items():
+                code = f"def truth_hook_{len(owners)}(*args): return hook(*args)"
+                space: dict[str, Any] = {"hook": hook}
+                exec(code, space)
+                hooks[key] = space[f"truth_hook_{len(owners)}"]
+                owners.append(name)
+    return owners
 
 
 def export_script(
@@ -126,7 +141,7 @@ def dynamo(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Export with a dynamic batch, as it comes out and after torch's own optimiser; truths by first output name."""
     aliases = canonical(model)
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim.AUTO
     truths = []
     for target, optimise in ((raw, False), (optimised, True)):
         with silent():
