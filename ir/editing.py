@@ -302,6 +302,7 @@ def _rename_reads(graph: Graph, old: str, new: str) -> None:
             node.inputs = tuple(new if name == old else name for name in node.inputs)
             edits.touched.add(node.id)
         if old in node.captures:
+            edits.captured.setdefault(node.id, node.captures)
             node.captures = tuple(new if name == old else name for name in node.captures)
             for body in node.bodies:
                 if not body.defines(old) and (old in body._consumers or old in body.outputs):

@@ -99,7 +99,7 @@ def _sync_captures(graph: Graph, value: str) -> None:
         reads = any(reads_free(body, value) for body in owner.bodies)
         if reads == (value in owner.captures):
             return
-        edits_of(outer)
+        edits_of(outer).captured.setdefault(owner.id, owner.captures)
         if reads:
             owner.captures = (*owner.captures, value)
             _editable(outer, value)[owner.id] = owner

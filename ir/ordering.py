@@ -27,6 +27,7 @@ class Edits:
     Attributes:
         order: keys of new nodes by id.
         touched: ids of nodes whose inputs or outputs were changed.
+        captured: what a node's bodies captured in the file, by id, where that is different now.
         removed: source nodes that are gone, by id.
         renamed: present names of values, by the name in the file.
         forgotten: names in the file whose value_info no longer holds.
@@ -38,6 +39,7 @@ class Edits:
         "_rank",
         "_sources",
         "backward",
+        "captured",
         "forgotten",
         "next_id",
         "order",
@@ -50,6 +52,7 @@ class Edits:
     def __init__(self, first_free_id: int) -> None:
         self.order: dict[int, Key] = {}
         self.touched: set[int] = set()
+        self.captured: dict[int, tuple[str, ...]] = {}
         self.removed: dict[int, Node] = {}
         self.renamed: dict[str, str] = {}
         self.forgotten: set[str] = set()
@@ -203,4 +206,5 @@ def _in_source(edits: Edits, producer: Node, node: Node) -> bool:
         return False
     if node.id not in edits.touched and producer.id not in edits.touched:
         return True
-    return not {*map(text, producer.proto.output)}.isdisjoint(map(text, node.proto.input))
+    reads = [*map(text, node.proto.input), *edits.captured.get(node.id, node.captures)]
+    return not {*map(text, producer.proto.output)}.isdisjoint(reads)
