@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +14,10 @@ from modelexport.frontend.calls import TORCH_LOCK
 from modelexport.frontend.conversion import convert
 from modelexport.frontend.exported import Exported
 from modelexport.frontend.inputs import Inputs
-from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout
+from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout, rare_collection
 from modelexport.frontend.trace import first_line
+from modelexport.frontend.weights import taken_out
 from modelexport.ir.errors import ExportError
-from modelexport.ir.io.reader import from_proto, load_model
 
 FIRST_OPSET = 18  # below it torch converts, drops all metadata, or silently returns 18
 
@@ -28,16 +27,14 @@ def export_dynamo(
     inputs: Inputs,
     options: Mapping[str, Any],
     opset: int | None = None,
-    model_file: Path | None = None,
     *,
     strict_opset: bool = True,
 ) -> Exported:
-    """Run ``torch.onnx.export(dynamo=True)``.
+    """Run ``torch.onnx.export(dynamo=True)`` in memory, weights apart.
 
     Args:
         options: further arguments for torch.onnx.export.
         opset: the opset asked for; below 18 the export is converted.
-        model_file: write the model here with its weights in ``<name>.data`` beside; None keeps all in memory.
         strict_opset: raise when no conversion reaches ``opset``, instead of staying at 18 with a warning.
 
     Raises:
@@ -49,19 +46,15 @@ def export_dynamo(
     if opset is not None:
         given["opset_version"] = max(opset, FIRST_OPSET)
     program = _program(model, inputs, given)
-    if model_file is None:
-        if keep_inputs:
-            program.model.graph.inputs.extend(program.model.graph.initializers.values())
-        exported = Exported("dynamo", from_proto(program.model_proto))
-    else:
-        program.save(str(model_file), external_data=True, keep_initializers_as_inputs=keep_inputs)
-        exported = Exported("dynamo", load_model(model_file))
-    del program
+    if keep_inputs:
+        program.model.graph.inputs.extend(program.model.graph.initializers.values())
+    weights = taken_out(program.model)
+    exported = Exported("dynamo", program.model_proto, weights=weights)
     if opset is not None and opset < exported.opset_version:
         try:
-            exported.model = from_proto(convert(exported.model.proto, opset), exported.model.path)
+            exported.proto = convert(exported.proto, opset)
             exported.warnings.append(
-                f"the dynamo exporter knows no opset below {FIRST_OPSET}: exported at {FIRST_OPSET} and converted to {opset}"
+                f"the dynamo exporter starts at opset {FIRST_OPSET}: exported at {FIRST_OPSET} and converted to {opset}"
             )
         except ExportError as error:
             if strict_opset:
@@ -76,6 +69,7 @@ def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any]) -> A
         stack.enter_context(kept_random_state())
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
+        stack.enter_context(rare_collection())
         stack.enter_context(_quiet_about_choices())
         try:
             with quiet_stdout():

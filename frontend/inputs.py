@@ -217,7 +217,7 @@ def _tensor(where: str, spec: Mapping[str, Any], shape: tuple[int, ...]) -> torc
     if dtype.is_floating_point:
         if bounds is None:
             return torch.randn(shape).to(dtype)
-        return (torch.rand(shape) * (bounds[1] - bounds[0]) + bounds[0]).to(dtype)
+        return torch.empty(shape).uniform_(float(bounds[0]), float(bounds[1])).to(dtype)
     low, high = bounds if bounds is not None else (0, 2)
     if int(low) != low or int(high) != high:
         raise ConfigError(f"{where}: range {bounds!r} of an integer input is not of integers")

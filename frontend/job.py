@@ -20,11 +20,13 @@ from modelexport.frontend.options import ExportOptions, read_environment, read_o
 from modelexport.frontend.pipelines import build_pipeline, trace_file
 from modelexport.frontend.publish import publish, scratch_folder
 from modelexport.frontend.result import Measurements, Saved, build_result, read_saved
-from modelexport.frontend.steps import Steps, is_sized
+from modelexport.frontend.steps import Steps
 from modelexport.frontend.trace import ModelTrace, module_paths, module_table, trace_model
+from modelexport.frontend.weights import write_embedded
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
 from modelexport.ir.io.atomic import check_writable
+from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
 from modelexport.ir.io.writer import save_model
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.base import PassContext
@@ -33,7 +35,6 @@ from modelexport.passes.pipeline.manager import PassManager, RunReport
 
 logger = logging.getLogger("modelexport.frontend")
 
-EMBEDDED_LIMIT = 1536 * 2**20  # bytes of weights; torch's own threshold for external data
 RULE = "torchscript-scope"
 BY = "torchscript-export"
 
@@ -84,11 +85,15 @@ class ExportJob:
         trace = self._trace()
         steps.traced(trace)
         self._check_memory("after the trace")
-        exported = self._export(scratch)
+        exported = self._export()
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
         self._check_memory("after the export")
         began = time.perf_counter()
-        graph = exported.model
+        graph = exported.to_model(
+            scratch / self.target.name,
+            external_data=self.options.external_data,
+            read_weights=not self.pipeline.annotates_only,
+        )
         graph.modules = trace.modules
         if self.settings.evidence == "scope":
             apply_scopes(graph, exported.paths)
@@ -125,12 +130,11 @@ class ExportJob:
             return ModelTrace(module_table(module_paths(self.model)), (), ())
         return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
 
-    def _export(self, scratch: Path) -> Exported:
-        external = self.options.external_data or weight_bytes(self.model) > EMBEDDED_LIMIT
+    def _export(self) -> Exported:
         failures: list[str] = []
         for exporter in self.options.order:
             try:
-                exported = self._export_with(exporter, scratch, external)
+                exported = self._export_with(exporter)
             except ExportError as error:
                 failures.append(str(error))
                 if exporter == self.options.order[-1]:
@@ -138,34 +142,26 @@ class ExportJob:
                         raise
                     raise ExportError("; ".join(failures)) from error
                 logger.info("%s; trying the other one", error)
-                for left in scratch.iterdir():
-                    left.unlink()
                 continue
             self.warnings += [f"{failure}; the {exporter} exporter was used instead" for failure in failures]
             return exported
         raise AssertionError("unreachable: there is always an exporter to try")
 
-    def _export_with(self, exporter: ExporterName, scratch: Path, external: bool) -> Exported:
-        model_file = scratch / self.target.name
+    def _export_with(self, exporter: ExporterName) -> Exported:
         if exporter == "torchscript":
             from modelexport.frontend.torchscript import export_torchscript
 
-            data = scratch / f"{self.target.name}.data" if external else None
-            exported = export_torchscript(
-                self.model, self.inputs, self.options.for_torchscript(), data, scopes=self.settings.evidence == "scope"
-            )
-        else:
-            from modelexport.frontend.dynamo import export_dynamo
+            scopes = self.settings.evidence == "scope"
+            return export_torchscript(self.model, self.inputs, self.options.for_torchscript(), scopes=scopes)
+        from modelexport.frontend.dynamo import export_dynamo
 
-            exported = export_dynamo(
-                self.model,
-                self.inputs,
-                self.options.for_dynamo(),
-                self.options.opset_version,
-                model_file if external else None,
-                strict_opset=self.settings.exporter == "dynamo" or self.options.order == ("dynamo",),
-            )
-        return exported
+        return export_dynamo(
+            self.model,
+            self.inputs,
+            self.options.for_dynamo(),
+            self.options.opset_version,
+            strict_opset=self.settings.exporter == "dynamo" or self.options.order == ("dynamo",),
+        )
 
     def _tag(self, graph: Model, scratch: Path) -> RunReport:
         with trace_file(self.settings, self.model, self.inputs) as trace:
@@ -179,13 +175,22 @@ class ExportJob:
 
     def _save(self, graph: Model, exported: Exported, scratch: Path) -> Saved:
         model_file = scratch / self.target.name
-        save_model(graph, model_file, external_data="keep")
+        if exported.weights:
+            write_embedded(graph, exported.weights, model_file)
+        else:
+            save_model(graph, model_file, external_data="keep")
         sidecar: Path | None = None
         if self.settings.sidecar:
-            from modelexport.ir.io.sidecar import write_sidecar
-
-            sidecar = scratch / f"{self.target.stem}_hierarchy.json"
-            write_sidecar(graph, sidecar)
+            sidecar = scratch / sidecar_path(self.target).name
+            about = {"strategy": self.settings.strategy, "exporter": exported.exporter}
+            write_sidecar(
+                graph,
+                sidecar,
+                exporter=about,
+                pipeline=self.pipeline.recorded(),
+                model_path=self.target,
+                torch_nn=self.settings.torch_nn,
+            )
         return read_saved(model_file, sidecar if not self.settings.embed else None)
 
     def _measurements(self, report: RunReport, reading: float) -> Measurements:
@@ -229,13 +234,6 @@ def apply_scopes(model: Model, paths: Mapping[str, str]) -> int:
         node.attribute_to(attribution)
         count += 1
     return count
-
-
-def weight_bytes(model: torch.nn.Module) -> int:
-    """Bytes of the parameters and buffers, shared ones once."""
-    tensors = {id(parameter): parameter for parameter in model.parameters() if is_sized(parameter)}
-    sizes = [tensor.numel() * tensor.element_size() for tensor in tensors.values()]
-    return sum(sizes) + sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
 
 
 def _size(files: Mapping[str, Path]) -> int:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from modelexport.frontend.inputs import Inputs
 
 SCOPES, EMBEDDING = "scope-attribution", "attribute-embedding"
+_WITHOUT_WEIGHTS = frozenset(
+    {SCOPES, EMBEDDING, "context-inheritance", "fallback-tagging", "coverage-validation", "strip-tags"}
+)
 _INSTEAD_OF_SCOPES = {"trace": "value-attribution,parameter-attribution", "parameter": "parameter-attribution"}
 
 
@@ -35,6 +38,11 @@ class Plan:
 
     pipeline: Pipeline
     assume: frozenset[Fact] = frozenset()
+
+    @property
+    def annotates_only(self) -> bool:
+        """Whether every pass is one of those that never read the weights or change the graph."""
+        return all(step.name in _WITHOUT_WEIGHTS for step in self.pipeline)
 
     def recorded(self) -> str:
         """The text that files carry."""

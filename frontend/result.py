@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from modelexport.frontend.wire import fields
 from modelexport.ir.attribution import Source
 from modelexport.ir.io.wire import delimited
 from modelexport.ir.operators import role
@@ -95,45 +96,13 @@ def without_weights(path: Path) -> onnx.ModelProto:
     """A model as it is in the file, without its main graph's initializers, whose bytes are not touched."""
     proto = onnx.ModelProto()
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for number, begin, start, end in _fields(data, 0, len(data)):
+        for number, begin, start, end in fields(data, 0, len(data)):
             if number != _GRAPH:
                 proto.MergeFromString(data[begin:end])
                 continue
-            kept = [data[b:e] for n, b, _, e in _fields(data, start, end) if n not in _WEIGHTS]
+            kept = [data[b:e] for n, b, _, e in fields(data, start, end) if n not in _WEIGHTS]
             proto.MergeFromString(delimited(_GRAPH, b"".join(kept)))
     return proto
-
-
-def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(number, begin, start of the payload, end) of each field of a protobuf message."""
-    while position < end:
-        begin = position
-        key, position = _varint(data, position)
-        kind = key & 7
-        start = position
-        if kind == 0:
-            _, position = _varint(data, position)
-        elif kind == 1:
-            position += 8
-        elif kind == 5:
-            position += 4
-        elif kind == 2:
-            length, start = _varint(data, position)
-            position = start + length
-        else:
-            raise ValueError(f"wire type {kind} is not used by ONNX")
-        yield key >> 3, begin, start, position
-
-
-def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
 
 
 def _in_doc_string(text: str) -> dict[str, str]:

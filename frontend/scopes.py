@@ -1,16 +1,16 @@
 """Which module every node of a TorchScript export is from, read off the exporter's own scopes.
 
-While it traces, torch gives each node the scope of the module call it runs in, and its ONNX lowering hands the scope on to
-every node it makes. The scopes are lost only when the file is written, so we stand around three functions of the exporter
-(plain Python attributes) for the time of one export:
+While it traces, torch gives each node the scope of the module call it runs in, and its ONNX lowering hands the scope
+on to every node it makes. The scopes are lost only when the file is written, so we stand around three functions of the
+exporter (plain Python attributes) for the time of one export:
 
 - ``_setup_trace_module_map`` names the scopes. A scope component is ``class::attribute``; node names are built from the
   attribute alone, so the class part carries a number of ours for the absolute path and the names stay torch's own.
 - ``_jit_pass_onnx_function_substitution`` inlines ``@torch.jit.script`` functions and drops the scope of the call.
 - ``_jit_pass_onnx_assign_scoped_names_for_node_and_value`` is the last pass before the file: there we read.
 
-Operators of forward hooks run outside the scope of their module. They are recognised by a stack frame in the node's source
-range: modules with hooks are called through a function whose name carries the module's number.
+Operators of forward hooks run outside the scope of their module. They are recognised by a stack frame in the node's
+source range: modules with hooks are called through a function whose name carries the module's number.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _walk(graph: Any) -> Iterator[Any]:
 
 
 def _spread(block: Any) -> None:
-    """Copy each marker's scope to the nodes without one behind it, up to the next node that has one; drop the markers."""
+    """Copy each marker's scope to the nodes behind it that have none, up to one that has; drop the markers."""
     marker: Any = None
     used: list[Any] = []
     for node in list(block.nodes()):
@@ -191,7 +191,9 @@ def _donors(numbers: set[int]) -> dict[int, Any]:
             state.pop_scope()
         return value
 
-    graph = torch.jit._get_trace_graph(sums, (torch.zeros(1),))[0]  # type: ignore[no-untyped-call]
+    from torch.jit import _trace
+
+    graph = _trace._get_trace_graph(sums, (torch.zeros(1),))[0]  # type: ignore[no-untyped-call]
     return {int(match[1]): node for node in graph.nodes() if (match := _SCRIPT.search(node.scopeName()))}
 
 

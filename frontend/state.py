@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -90,6 +91,17 @@ def kept_torch_state() -> Iterator[None]:
         torch.jit._trace._trace_module_map = module_map
         torch.set_autocast_cache_enabled(cache)
         torch.set_grad_enabled(grad)
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Let the cyclic collector run rarely: exporters build many small objects, nearly all of which live on."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 200_000) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

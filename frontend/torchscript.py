@@ -6,35 +6,28 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
 from modelexport.frontend.calls import TORCH_LOCK
 from modelexport.frontend.exported import Exported
 from modelexport.frontend.inputs import Inputs, tensors_of
 from modelexport.frontend.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
-from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout
+from modelexport.frontend.state import kept_model, kept_random_state, kept_torch_state, quiet_stdout, rare_collection
 from modelexport.frontend.trace import first_line, module_paths
-from modelexport.frontend.weights import captured_parameters, write_external
+from modelexport.frontend.weights import can_capture, captured_parameters, inputs_to_initializers, lifted
 from modelexport.ir.errors import ExportError
-from modelexport.ir.io.reader import load_model
 
 
 def export_torchscript(
-    model: torch.nn.Module,
-    inputs: Inputs,
-    options: Mapping[str, Any],
-    data_file: Path | None = None,
-    *,
-    scopes: bool = True,
+    model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any], *, scopes: bool = True
 ) -> Exported:
-    """Run ``torch.onnx.export(dynamo=False)`` in memory.
+    """Run ``torch.onnx.export(dynamo=False)`` in memory, weights apart.
 
     Args:
         options: further arguments for torch.onnx.export.
-        data_file: where the weights go, each once, as external data; None keeps them in the model.
         scopes: stand in the exporter to read its scopes.
 
     Raises:
@@ -43,15 +36,18 @@ def export_torchscript(
     capture = ScopeCapture({module: names[0] for module, names in module_paths(model).items()})
     sink = _Sink()
     given = dict(options)
+    wants_weights = bool(given.get("export_params", True))
+    apart = wants_weights and can_capture()
+    parameters: dict[str, torch.Tensor] = {}
     with TORCH_LOCK, ExitStack() as stack:
         stack.enter_context(kept_random_state())
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
+        stack.enter_context(rare_collection())
         args, names = _positional(model, inputs)
         if names and not given.get("input_names"):
             given["input_names"] = names
-        parameters: dict[str, torch.Tensor] = {}
-        if data_file is not None:
+        if apart:
             given["export_params"] = False
             parameters = stack.enter_context(captured_parameters())
         if scopes:
@@ -62,17 +58,18 @@ def export_torchscript(
                 torch.onnx.export(model, args, sink, dynamo=False, **given)  # type: ignore[arg-type]
         except Exception as error:  # torch and user code may raise anything; it is chained and told
             raise ExportError(f"the TorchScript exporter failed: {first_line(error)}") from error
-    exported = Exported("torchscript", load_model(sink.take()), capture.paths)
+    proto = onnx.ModelProto.FromString(sink.take())
+    if apart:
+        keep = bool(given.get("keep_initializers_as_inputs"))
+        weights = inputs_to_initializers(proto, parameters, keep_inputs=keep)
+    else:
+        weights = lifted(proto) if wants_weights else {}
+    exported = Exported("torchscript", proto, capture.paths, weights)
     if MAP_HOOK in capture.missing or NAME_HOOK in capture.missing:
         exported.warnings.append(
             f"torch {torch.__version__} has no {' and no '.join(capture.missing)}: tags come from node names and the "
             "module table instead of the exporter's scopes"
         )
-    if data_file is not None:
-        write_external(
-            exported.model.proto, parameters, data_file, keep_inputs=bool(given.get("keep_initializers_as_inputs"))
-        )
-        exported.model = exported.reread()
     return exported
 
 

@@ -27,7 +27,6 @@ from modelexport.passes.scope_attribution import ScopeAttribution
 
 Array = npt.NDArray[Any]
 _OPSET = 17
-_INLINE_BYTES = 1_500_000_000
 
 
 def twin_views(
@@ -43,13 +42,11 @@ def twin_views(
     for kind in kinds:
         with tempfile.TemporaryDirectory(prefix="htptrace-") as folder:
             try:
-                exported = _EXPORTERS[kind](model, inputs, list(examples[0]), Path(folder))
+                exported = _EXPORTERS[kind](model, inputs, list(examples[0]))
             except (ExportError, InputError, ImportError) as error:
                 problems[kind] = str(error)
                 continue
-            graph = exported.model
-            if graph.path is None:
-                graph.path = Path(folder) / "twin.onnx"  # where its data file is, if it has one
+            graph = exported.to_model(Path(folder) / "twin.onnx")
             _attribute(graph, exported.paths)
             for number, example in enumerate(examples):
                 feeds, unfit = fit_inputs(graph, example)
@@ -64,17 +61,17 @@ def twin_views(
     return views, problems
 
 
-def _torchscript(model: torch.nn.Module, inputs: Inputs, names: list[str], folder: Path) -> Exported:
+def _torchscript(model: torch.nn.Module, inputs: Inputs, names: list[str]) -> Exported:
     from modelexport.frontend.torchscript import export_torchscript
 
     tensors = [name for name in names if "." not in name]
     options: dict[str, Any] = {"opset_version": _OPSET}
     if len(tensors) == len(names):
         options |= {"input_names": names, "dynamic_axes": {name: {0: f"{name}_0"} for name in names}}
-    return export_torchscript(model, inputs, options, _data_file(model, folder))
+    return export_torchscript(model, inputs, options)
 
 
-def _dynamo(model: torch.nn.Module, inputs: Inputs, names: list[str], folder: Path) -> Exported:
+def _dynamo(model: torch.nn.Module, inputs: Inputs, names: list[str]) -> Exported:
     from modelexport.frontend.dynamo import export_dynamo
 
     options: dict[str, Any] = {"optimize": False}
@@ -90,21 +87,13 @@ def _dynamo(model: torch.nn.Module, inputs: Inputs, names: list[str], folder: Pa
         options["dynamic_shapes"] = tuple(
             {0: torch.export.Dim.AUTO} if value.ndim and value.shape[0] > 1 else None for value in inputs.args
         )
-    return export_dynamo(model, inputs, options, model_file=folder / "twin.onnx")
+    return export_dynamo(model, inputs, options)
 
 
-_EXPORTERS: dict[str, Callable[[torch.nn.Module, Inputs, list[str], Path], Exported]] = {
+_EXPORTERS: dict[str, Callable[[torch.nn.Module, Inputs, list[str]], Exported]] = {
     "torchscript": _torchscript,
     "dynamo": _dynamo,
 }
-
-
-def _size(model: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-
-
-def _data_file(model: torch.nn.Module, folder: Path) -> Path | None:
-    return folder / "twin.onnx.data" if _size(model) > _INLINE_BYTES else None
 
 
 def _attribute(graph: Model, paths: Mapping[str, str]) -> None:
