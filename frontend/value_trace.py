@@ -98,13 +98,20 @@ class Recorder:
     def __init__(self, names: Mapping[int, str], leaves: Mapping[str, torch.Tensor], example: int) -> None:
         self.names = names
         self.builder = ViewBuilder("eager", example)
-        self.values: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+        self.values: dict[int, tuple[weakref.ref[torch.Tensor], int, int]] = {}
         for name, tensor in leaves.items():
             self.builder.inputs[name] = self._new(tensor)
 
     def __call__(self, event: TraceEvent, reads: tuple[torch.Tensor, ...], makes: tuple[torch.Tensor, ...]) -> None:
         inputs = [self._value(tensor) for tensor in reads]
-        self.builder.event(event.op, event.path, inputs, [self._new(tensor) for tensor in makes])
+        outputs = [self._new(tensor) for tensor in makes if not self._unchanged(tensor)]
+        if outputs:
+            self.builder.event(event.op, event.path, inputs, outputs)
+
+    def _unchanged(self, tensor: torch.Tensor) -> bool:
+        """Whether an operator handed back a tensor it was given, as ``dropout`` does outside of training."""
+        held = self.values.get(id(tensor))
+        return held is not None and held[0]() is tensor and held[2] == _version(tensor)
 
     def _value(self, tensor: torch.Tensor) -> int:
         held = self.values.get(id(tensor))
@@ -113,8 +120,12 @@ class Recorder:
     def _new(self, tensor: torch.Tensor) -> int:
         stats, samples = fingerprint(as_array(tensor)) if is_plain(tensor) else (None, None)
         value = self.builder.value(stats, samples, tuple(tensor.shape), self.names.get(id(tensor), ""))
-        self.values[id(tensor)] = (weakref.ref(tensor), value)
+        self.values[id(tensor)] = (weakref.ref(tensor), value, _version(tensor))
         return value
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def is_plain(tensor: torch.Tensor) -> bool:

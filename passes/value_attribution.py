@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import InputError
-from modelexport.ir.io.trace_file import Trace, load_trace
+from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.evidence.answers import Answer, answers
 from modelexport.passes.evidence.graph_values import fit_inputs
+from modelexport.passes.evidence.traces import adopt_modules, open_trace
 from modelexport.passes.evidence.views import graph_view
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
-FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "initializer-name", "owner-scope"})
+FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "owner-scope"})
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,14 @@ class ValueAttribution(Pass):
             InputError: no trace was given, or it can't be read.
             MissingExtraError: onnxruntime is not installed.
         """
-        file = Path(self.trace) if self.trace else ctx.trace
-        if file is None:
+        trace = open_trace(self.trace, ctx)
+        if trace is None and ctx.optional:
+            return PassResult(skipped="no trace was given")
+        if trace is None:
             raise InputError("value-attribution: no trace: give --trace FILE, or value-attribution{trace=FILE}")
-        trace = load_trace(file)
         if not trace.views:
-            raise InputError(f"{file}: the trace has no recorded run")
-        for module in trace.module_table():
-            if module.path not in model.modules:
-                model.modules.add(module)
+            raise InputError(f"{self.trace or ctx.trace}: the trace has no recorded run")
+        adopt_modules(model, trace)
         notes: dict[str, object] = {}
         best: dict[Node, Answer] = {}
         for number in range(max(1, min(self.examples, len(trace.examples)))):
@@ -55,6 +54,7 @@ class ValueAttribution(Pass):
                 if held is None or answer.confidence > held.confidence:
                     best[node] = answer
         changed, replaced = apply(best, self.name)
+        changed += use_first_names(model, trace, self.name)
         notes |= {"by rule": dict(Counter(answer.rule for answer in best.values())), "replaced names": replaced}
         return PassResult(changed=changed, notes=notes)
 
@@ -97,7 +97,22 @@ def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
     return changed, replaced
 
 
+def use_first_names(model: Model, trace: Trace, by: str) -> int:
+    """Nodes tagged with another name of a module that the trace knows get its first name."""
+    first = {alias: module.path for module in trace.modules for alias in module.aliases}
+    shared: dict[Attribution, Attribution] = {}
+    changed = 0
+    for node in model.nodes() if first else ():
+        held = node.attribution
+        if held is not None and held.path in first:
+            if held not in shared:
+                shared[held] = replace(held, path=first[held.path], by=by)
+            node.attribute_to(shared[held])
+            changed += 1
+    return changed
+
+
 def _beats(answer: Answer, held: Attribution) -> bool:
-    if held.source in (Source.INHERITED, Source.FALLBACK):
-        return answer.confidence > held.confidence
+    if held.source in (Source.PARAMETER, Source.INHERITED, Source.FALLBACK):
+        return answer.sure or answer.confidence > held.confidence
     return held.rule in FROM_NAMES and answer.sure

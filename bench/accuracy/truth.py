@@ -181,9 +181,7 @@ def unanimous(proto: onnx.ModelProto, truth: dict[str, str | None]) -> dict[str,
     return {value: path for value, path in truth.items() if path is not None}
 
 
-def after_optimiser(
-    before: onnx.ModelProto, after: onnx.ModelProto, truth: dict[str, str]
-) -> dict[str, str]:
+def after_optimiser(before: onnx.ModelProto, after: onnx.ModelProto, truth: dict[str, str]) -> dict[str, str]:
     """Truth of an optimised graph: that of the surviving output name, where the node's name does not say otherwise."""
     by_node = {node.name: truth.get(node.output[0]) for node in nodes_of(before.graph) if node.name}
     kept = {}

@@ -11,6 +11,7 @@ from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.values_match import Found, Matcher, nearest
 
 CLOSE = 0.8
+DOUBT = 0.95  # below it the answer of a run that fits the graph less may be taken instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,20 @@ def answers(target: View, trace: Trace, rtol: float) -> tuple[dict[int, Answer],
         matcher = Matcher(target, view, rtol)
         found = matcher.run()
         same = sum(hit.same_op and (hit.alike or hit.named) for hit in found.values())
-        share = (same if matcher.twin else 0.5 * len(found)) / max(1, len(target))
+        share = (same if matcher.twin else 0.5 * len(found)) / max(1, len(target)) + _common_names(target, view)
         runs.append((share, matcher, view))
         shares[f"{view.kind} {number}"] = round(share, 4)
     for share, matcher, view in sorted(runs, key=lambda run: -run[0]):
         for node, answer in _answers(matcher, view, trace, table, share).items():
             held = best.get(node)
-            if held is None or answer.confidence > held.confidence:
+            if held is None or (held.confidence < DOUBT and answer.confidence > held.confidence):
                 best[node] = answer
     return best, shares
+
+
+def _common_names(target: View, view: View) -> float:
+    """Share of the target's value names that the view has too: the same exporter gives the same names."""
+    return len(set(target.names) & set(view.names) - {""}) / max(1, len(target.names))
 
 
 def _example(target: View, trace: Trace) -> int:
@@ -86,7 +92,7 @@ def _answers(matcher: Matcher, view: View, trace: Trace, table: ModuleTable, sha
 
 def _strength(hit: Found) -> str:
     """Short name of how well a node and its event agree."""
-    if hit.named and hit.same_op:
+    if hit.named and (hit.same_op or hit.rich):
         return "named"
     if hit.rich:
         return "same" if hit.same_op and hit.alike else "value"

@@ -22,7 +22,7 @@ from modelexport.passes.evidence.fingerprints import MAGNITUDE, NUMEL, STRANGE, 
 
 Array = npt.NDArray[Any]
 MANY = 48  # a class with more events than this names no candidates; its members are found through neighbours
-MARGINS = (2.0, 1.0, 0.5, 0.2, 0.02, -1.0)
+MARGINS = (2.0, 1.0, 0.5, 0.2, 0.02)
 _SAME_ORDER = 0.995
 
 
@@ -108,23 +108,33 @@ class Matcher:
         """Match all that can be matched."""
         order = range(len(self.t.view))
         for margin in MARGINS:
-            queue, waiting = deque(order), set(order)
-            budget = 4 * len(order)
-            while queue and budget:
-                budget -= 1
-                t = queue.popleft()
-                waiting.discard(t)
-                if t in self.found:
-                    continue
-                found = self._decide(t, margin)
-                if found is None:
-                    continue
+            self._settle(order, margin)
+        for t in order:  # what is still open is a toss-up: decide one, then all that follows from it
+            found = None if t in self.found else self._decide(t, -1.0)
+            if found is not None:
                 self._accept(t, found)
-                for near in (*self.t.before[t], *self.t.after[t]):
-                    if near not in waiting and near not in self.found:
-                        waiting.add(near)
-                        queue.append(near)
+                self._settle((*self.t.before[t], *self.t.after[t]), MARGINS[-1])
         return self.found
+
+    def _settle(self, start: Iterable[int], margin: float) -> None:
+        """Match every node of ``start`` whose best event leads by ``margin``, and what becomes clear by that."""
+        queue = deque(start)
+        waiting = set(queue)
+        budget = 4 * len(self.t.view)
+        while queue and budget:
+            budget -= 1
+            t = queue.popleft()
+            waiting.discard(t)
+            if t in self.found:
+                continue
+            found = self._decide(t, margin)
+            if found is None:
+                continue
+            self._accept(t, found)
+            for near in (*self.t.before[t], *self.t.after[t]):
+                if near not in waiting and near not in self.found:
+                    waiting.add(near)
+                    queue.append(near)
 
     def _accept(self, t: int, found: Found) -> None:
         self.found[t] = found

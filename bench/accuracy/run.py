@@ -1,0 +1,180 @@
+"""How often does every situation give the right module? Builds cases, runs pipelines, prints one table.
+
+    python bench/accuracy/run.py --cache FOLDER [--models bert,t5] [--situations trace,stripped] [--jobs 2] [--json FILE]
+
+exact: share of nodes whose path is the true one. hsim: (1 + common prefix) / (1 + longer depth), averaged. ECE: expected
+calibration error, the mean distance between confidence and share of right tags over ten bins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+Row = tuple[str, str, str, str, float, bool, float]  # situation, case, rule, source, confidence, exact, hsim
+INFER = "context-inheritance,fallback-tagging"
+ALL = f"scope-attribution,value-attribution,parameter-attribution,{INFER}"
+NAMES = f"scope-attribution,parameter-attribution,{INFER}"
+
+
+def situations(folder: Path) -> Iterator[tuple[str, Path, str, dict[str, Path], bool]]:
+    """(situation, graph, pipeline, files, whether names are stripped) of every case in ``folder``."""
+    trace = {"trace": folder / "model.htptrace"}
+    for file in sorted(folder.glob("*.onnx")):
+        kind, _, change = file.stem.partition("+")
+        own = kind.startswith("own-")
+        what = "optimised" if change else "untouched"
+        if own and not change:
+            yield "own untouched", file, f"scope-attribution,{INFER}", {}, False
+        elif own and change in ("half", "qdq", "int8"):
+            yield f"own {change}", file, f"scope-attribution,{INFER}", {}, False
+            if trace["trace"].exists():
+                yield f"trace {change}", file, ALL, trace, True
+        elif own:
+            yield "own optimised", file, f"scope-attribution,{INFER}", {}, False
+        else:
+            yield f"foreign {what}", file, f"scope-attribution,{INFER}", {}, False
+            yield "stripped", file, NAMES, {}, True
+            if trace["trace"].exists():
+                yield f"trace {what}", file, ALL, trace, False
+                yield "trace stripped", file, ALL, trace, True
+            if change:
+                base = {"reference": folder / f"{kind}.onnx"}
+                yield "reference", file, f"reference-attribution,scope-attribution,{INFER}", base, False
+
+
+def one_model(model: str, cache: Path, wanted: tuple[str, ...]) -> tuple[str, list[Row], dict[str, str], float]:
+    """Build and score every case of a model: (model, rows, failures, seconds)."""
+    import cases
+
+    start = time.monotonic()
+    failed = cases.build(model, cache / model)
+    rows: list[Row] = []
+    for name, file, pipeline, files, stripped in situations(cache / model):
+        if wanted and not any(name.startswith(part) for part in wanted):
+            continue
+        try:
+            rows += score(name, file, pipeline, files, stripped)
+        except Exception as error:  # noqa: BLE001 - a crash is a finding of the benchmark, not its end
+            failed[f"{name}: {file.stem}"] = f"{type(error).__name__}: {error}"[:200]
+    return model, rows, failed, time.monotonic() - start
+
+
+def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped: bool) -> Iterator[Row]:
+    """One row for every node whose module is known."""
+    import onnx
+    import variants
+    from modelexport.ir.io.reader import from_proto
+    from modelexport.passes import PassContext, PassManager, Pipeline
+
+    truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
+    proto = onnx.load(file)
+    before = variants.strip(proto) if stripped else {}
+    model = from_proto(proto, path=file)
+    PassManager(Pipeline.parse(pipeline), verify_each=False, context=PassContext(**files)).run(model)
+    case = f"{file.parent.name}.{file.stem}"
+    for node in model.nodes():
+        output = before.get(node.first_output, node.first_output)
+        found = node.attribution
+        if output in truth and found is not None:
+            right = truth[output]
+            yield (
+                name,
+                case,
+                found.rule,
+                str(found.source),
+                found.confidence,
+                found.path == right,
+                similarity(found.path, right),
+            )
+
+
+def similarity(a: str, b: str) -> float:
+    left, right = a.split(".") if a else [], b.split(".") if b else []
+    common = 0
+    while common < min(len(left), len(right)) and left[common] == right[common]:
+        common += 1
+    return (1 + common) / (1 + max(len(left), len(right)))
+
+
+def calibration_error(rows: Iterable[Row]) -> float:
+    """Mean distance between confidence and share of right tags, over ten bins of confidence."""
+    bins: dict[int, list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        bins[min(9, int(row[4] * 10))].append(row)
+    total = sum(map(len, bins.values()))
+    gaps = (abs(sum(r[4] for r in held) - sum(r[5] for r in held)) for held in bins.values())
+    return sum(gaps) / max(1, total)
+
+
+def family(case: str) -> str:
+    kind = case.partition(".")[2].removeprefix("own-")
+    return {"ts": "TorchScript", "dr": "torch.export", "do": "torch.export optimised"}[kind[:2]]
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """The result as Markdown."""
+    yield "| situation | exporter | change | nodes | exact % | hsim % | ECE | by source (right / all) |"
+    yield "|---|---|---|---:|---:|---:|---:|---|"
+    groups: dict[tuple[str, str, str], list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        change = row[1].partition("+")[2] or "none"
+        groups[row[0], family(row[1]), change].append(row)
+        groups[row[0], "all", ""].append(row)
+    for (name, exporter, change), held in sorted(groups.items()):
+        sources: dict[str, list[bool]] = collections.defaultdict(list)
+        for row in held:
+            sources[row[3]].append(row[5])
+        by = ", ".join(f"{source} {sum(good)}/{len(good)}" for source, good in sorted(sources.items()))
+        exact = 100 * sum(row[5] for row in held) / len(held)
+        near = 100 * sum(row[6] for row in held) / len(held)
+        error = calibration_error(held)
+        yield f"| {name} | {exporter} | {change} | {len(held)} | {exact:.2f} | {near:.2f} | {error:.3f} | {by} |"
+    if rows:
+        yield f"\nExpected calibration error over all {len(rows)} tags: {calibration_error(rows):.4f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the cases; what is there is used again")
+    parser.add_argument("--models", default="", help="comma-separated; all when left out")
+    parser.add_argument("--situations", default="", help="comma-separated beginnings of names; all when left out")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write one line per tag, for calibrate.py")
+    args = parser.parse_args()
+    import models
+
+    names = args.models.split(",") if args.models else list(models.MODELS)
+    wanted = tuple(part for part in args.situations.split(",") if part)
+    rows: list[Row] = []
+    start = time.monotonic()
+    with ProcessPoolExecutor(args.jobs) as pool:
+        jobs: list[Any] = [pool.submit(one_model, name, args.cache, wanted) for name in names]
+        for job in jobs:
+            model, found, failed, seconds = job.result()
+            rows += found
+            print(f"{model}: {len(found)} tags, {seconds:.0f} s", file=sys.stderr)
+            for what, message in failed.items():
+                print(f"  {what}: {message}", file=sys.stderr)
+    print("\n".join(table(rows)))
+    print(f"{len(names)} models, {time.monotonic() - start:.0f} s", file=sys.stderr)
+    if args.json:
+        with args.json.open("w") as out:
+            out.writelines(json.dumps(row) + "\n" for row in rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""parameter-attribution: a node that computes with a module's parameters is from that module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.graph import Graph
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.anchors import FUNCTIONAL, anchors
+from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.initializers import Initializers
+from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.traces import adopt_modules, open_trace
+from modelexport.passes.evidence.weights_match import Owner, WeightIndex
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+BIAS = "bias-of-product"
+
+
+@dataclass(frozen=True)
+class ParameterAttribution(Pass):
+    """Attribute nodes by the parameters they read, known by name or, with a trace, by their values.
+
+    Values are recognised as they are, transposed, scaled per row (a folded batch norm, a quantisation) and merged from
+    several parameters. A bias is added by the module whose product it is added to.
+    """
+
+    name: ClassVar[str] = "parameter-attribution"
+    trace: str = ""
+    values: bool = True
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class. Raises InputError when a trace was given and can't be read."""
+        trace = open_trace(self.trace, ctx)
+        if trace is not None:
+            adopt_modules(model, trace)
+        if all(_is_settled(node) for node in model.nodes()):
+            return PassResult(notes={"by rule": {}})
+        index = WeightIndex(trace)
+        work = _Work(model, self.name, index.trace is not None)
+        work.names(index)
+        if self.values and trace is not None:
+            work.values(index)
+        for graph in model.graphs():
+            work.attribute(graph)
+        return PassResult(changed=work.changed, notes={"by rule": dict(work.counts), "initializers": work.found()})
+
+
+class _Work:
+    def __init__(self, model: Model, by: str, traced: bool) -> None:
+        self.model, self.by, self.traced = model, by, traced
+        self.owners: dict[str, Owner] = {}
+        self.counts: Counter[str] = Counter()
+        self.changed = 0
+        self.shared: dict[tuple[str, str], Attribution] = {}
+
+    def found(self) -> dict[str, int]:
+        """Number of initializers by the rule that found their module."""
+        return dict(Counter(owner.rule for owner in self.owners.values()))
+
+    def names(self, index: WeightIndex) -> None:
+        """Owners that initializer names spell."""
+        for graph in self.model.graphs():
+            for name in graph.initializers:
+                owner = index.by_name(name)
+                if owner is not None:
+                    self.owners[name] = owner
+
+    def values(self, index: WeightIndex) -> None:
+        """Owners of the other initializers of the main graph that an undecided node reads, by their values."""
+        weights = Initializers(self.model)
+        for name in self.model.main.initializers:
+            readers = self.model.main.consumers(name)
+            if name in self.owners or all(_is_settled(reader) for reader in readers):
+                continue
+            array = weights.get(name)
+            owner = index.by_value(array) if array is not None else None
+            if owner is not None:
+                self.owners[name] = owner
+
+    def attribute(self, graph: Graph) -> None:
+        """Attribute what reads parameters, then products by their bias and biases by their product."""
+        parameters = ParameterIndex(())
+        parameters.owner = {name: owner.path for name, owner in self.owners.items()}
+        for node, path, rule in anchors(graph, parameters):
+            owner = next((o for v in node.inputs if (o := self.owners.get(v)) is not None and o.path == path), None)
+            if rule == FUNCTIONAL or owner is None:
+                self._set(node, path, rule, ())
+            else:
+                self._set(node, path, owner.rule, owner.parameters)
+        unnamed = graph.initializers_set - self.owners.keys()
+        for node in graph.nodes:
+            if node.op_type == "Add" and len(node.inputs) == 2:
+                self._bias(graph, node, unnamed)
+
+    def _bias(self, graph: Graph, add: Node, unnamed: frozenset[str]) -> None:
+        products = [p for value in add.inputs if (p := graph.producer(value)) is not None]
+        if len(products) != 1 or not any(value in graph.initializers_set for value in add.inputs):
+            return
+        product = products[0]
+        weighs = category(product.op_type) is Category.COMPUTE and len(product.inputs) == 2
+        if not weighs or len(graph.consumers(product.first_output)) != 1:
+            return
+        left, right = product.attribution, add.attribution
+        if left is None and right is not None and right.source is Source.PARAMETER and product.inputs[1] in unnamed:
+            self._set(product, right.path, BIAS, right.evidence)
+        elif right is None and left is not None and left.source is Source.PARAMETER:
+            self._set(add, left.path, BIAS, left.evidence)
+
+    def _set(self, node: Node, path: str, rule: str, evidence: tuple[str, ...]) -> None:
+        sure = confidence(rule)
+        held = node.attribution
+        if held is not None:
+            weaker = held.source in (Source.PARAMETER, Source.INHERITED, Source.FALLBACK) and held.confidence < sure
+            if held.path == path or not weaker:
+                return
+        attribution = self.shared.get((path, rule))
+        if attribution is None:
+            self.model.modules.ensure(path)
+            attribution = Attribution(path, Source.PARAMETER, rule, sure, evidence, self.by)
+            self.shared[path, rule] = attribution
+        node.attribute_to(attribution)
+        self.counts[rule] += 1
+        self.changed += 1
+
+
+def _is_settled(node: Node) -> bool:
+    """Whether the node's tag rests on stronger evidence than parameters are."""
+    return node.attribution is not None and node.attribution.source in (Source.SCOPE, Source.REFERENCE, Source.VALUE)
