@@ -174,17 +174,20 @@ def _parent(path: str, known: Mapping[str, object]) -> str | None:
     return None
 
 
-def _below(path: str, ancestor: str) -> bool:
-    return not ancestor or (path.startswith(ancestor) and path[len(ancestor) : len(ancestor) + 1] == ".")
+def _prefix(path: str) -> str:
+    """What the paths of everything below ``path`` begin with."""
+    return f"{path}." if path else ""
 
 
 def _nested(ordered: Iterable[ModuleInfo]) -> Iterator[tuple[int, ModuleInfo]]:
+    """Each module with the number of modules it is inside of, of modules in pre-order."""
     stack: list[str] = []
     for info in ordered:
-        while stack and not (info.path != stack[-1] and _below(info.path, stack[-1])):
+        path = info.path
+        while stack and not (path and path.startswith(stack[-1])):
             stack.pop()
         yield len(stack), info
-        stack.append(info.path)
+        stack.append(_prefix(path))
 
 
 def _preorder(hierarchy: Mapping[str, ModuleInfo]) -> Iterable[ModuleInfo]:
@@ -194,11 +197,13 @@ def _preorder(hierarchy: Mapping[str, ModuleInfo]) -> Iterable[ModuleInfo]:
         known = {info.path: info for info in hierarchy.values()}
     stack: list[str] = []
     for info in hierarchy.values():
-        while stack and not (info.path != stack[-1] and _below(info.path, stack[-1])):
+        path = info.path
+        while stack and not (path and path.startswith(stack[-1])):
             stack.pop()
-        if _parent(info.path, known) != (stack[-1] if stack else None):
+        parent = _parent(path, known)
+        if (stack[-1] if stack else None) != (None if parent is None else _prefix(parent)):
             return _sorted(hierarchy, known)
-        stack.append(info.path)
+        stack.append(_prefix(path))
     return hierarchy.values()
 
 

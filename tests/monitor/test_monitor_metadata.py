@@ -146,9 +146,8 @@ def test_context_says_how_and_with_what(monitored: Make) -> None:
     assert context["warnings"] == ["dynamo could not export this model; TorchScript was used"]
 
 
-@pytest.mark.parametrize("large", ["nodes", "modules"])
-def test_a_hundred_thousand_add_little_memory(tmp_path: Path, large: str) -> None:
-    count = 100_000
+@pytest.mark.parametrize(("large", "count"), [("nodes", 100_000), ("modules", 25_000)])
+def test_large_exports_add_little_memory(tmp_path: Path, large: str, count: int) -> None:
     if large == "nodes":
         hierarchy = {f"m{n}": ModuleInfo(f"m{n}", "M", f"/M.m{n}") for n in range(200)}
         records = [NodeInfo(tag=f"/M.m{n}", path=f"m{n}", source="scope", confidence=0.99) for n in range(200)]
@@ -166,5 +165,5 @@ def test_a_hundred_thousand_add_little_memory(tmp_path: Path, large: str) -> Non
     finally:
         tracemalloc.stop()
     assert len(paths_written) == 3 and monitor.errors == []
-    assert paths_written[0].stat().st_size > 5_000_000
-    assert peak < 5_000_000, f"{peak / 1e6:.1f} MB"
+    assert paths_written[0].stat().st_size > 50 * count
+    assert peak < 3_000_000, f"{peak / 1e6:.1f} MB"
