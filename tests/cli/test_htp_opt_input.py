@@ -184,7 +184,8 @@ def test_hostile_node_metadata_is_ignored(entries: dict[str, str], capsys: pytes
 
 def test_a_reference_that_is_no_reference_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("input.onnx").write_bytes(GOOD)
-    for content in (b"", b"{}", b'{"format": "modelexport-hierarchy"}', random.Random(0).randbytes(100), b"[" * 100_000):
+    noise = random.Random(0).randbytes(100)
+    for content in (b"", b"{}", b'{"format": "modelexport-hierarchy"}', noise, b"[" * 100_000):
         Path("reference.json").write_bytes(content)
         assert htp_opt.main(["input.onnx", "-o", "out.onnx", "--reference", "reference.json"]) == 2
         error = capsys.readouterr().err
