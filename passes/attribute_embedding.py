@@ -72,7 +72,7 @@ class _Writer:
                 if own is None:
                     own = self.own[id(attribution)] = self._own(attribution)
                 proto = node.proto
-                if self.same_for_all_operators and _is_plain(node):
+                if self.same_for_all_operators and node.patch is None and not node.has_metadata(_LOOKED_AT):
                     patch = self.plain.get(id(attribution))
                     if patch is None:
                         patch = self.plain[id(attribution)] = self._patch(node, attribution, own, {}, in_metadata)
@@ -157,14 +157,6 @@ class _Writer:
                 output = node.first_output
                 nodes.append([scope, node.name or ("" if output else f"#{node.id}"), output, *tail])
         return own_tags.pack("modules", rows), own_tags.pack("nodes", nodes)
-
-
-def _is_plain(node: Node) -> bool:
-    """Whether none of the metadata keys that embedding looks at is there."""
-    proto = node.proto
-    if node.patch is not None:
-        return False
-    return proto is None or _LOOKED_AT.isdisjoint([entry.key for entry in proto.metadata_props])
 
 
 def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:

@@ -33,6 +33,8 @@ from modelexport.passes.evidence.torch_metadata import (
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 WINML_TAG = "winml.hierarchy.tag"
+_READ = frozenset((*own_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
+_NOTHING: Mapping[str, str] = {}
 _BY_NAME, _BY_VALUE, _FUSED = "node-name", "output-name", "fused-name"
 
 
@@ -163,7 +165,7 @@ class _Run:
         return ""
 
     def _attribute(self, node: Node, tables: Tables | None, base: str) -> None:
-        metadata = node.metadata
+        metadata = node.metadata if node.has_metadata(_READ) else _NOTHING
         if node.proto is not None and node.proto.doc_string:
             carried = doc_carrier.carried(node)
             record = own_tags.read_node(carried) if carried is not None and own_tags.PATH not in metadata else None
@@ -190,10 +192,12 @@ class _Run:
                 return None
         scoped = self.scoped.get(node)
         if scoped is not None:
-            path = self.walk.path(scoped[0])
-            if is_path(path):
-                exact = self.exact and scoped[1] == _BY_NAME and path in self.model.modules
-                return self._set(node, path, "node-name-table" if exact else scoped[1])
+            scope, rule = scoped
+            path = self.walk.path(scope)
+            if self.exact and rule == _BY_NAME and path in self.model.modules:
+                rule = "node-name-table"
+            if (path, rule) in self.shared or is_path(path):
+                return self._set(node, path, rule)
         return None
 
     def _apply_parameter_names(self) -> None:
