@@ -8,6 +8,7 @@ from typing import IO, Any
 
 _CHUNK = 1 << 16
 _SPACE = " \t\r\n"
+_AFTER_NUMBER = tuple(",]}" + _SPACE)
 
 
 class JsonStream:
@@ -26,23 +27,34 @@ class JsonStream:
 
     def members(self) -> Iterator[str]:
         """Keys of the object at the cursor; after each the caller reads its value, or walks it."""
-        self._expect("{")
-        if self._peek() == "}":
-            self._at += 1
-            return
-        while True:
+        for _ in self._separated("{", "}"):
             key = self.value()
             if not isinstance(key, str):
                 raise self._fault("a key must be text")
             self._expect(":")
             yield key
-            following = self._peek()
+
+    def skip(self) -> None:
+        """Pass over the value at the cursor, a list item by item."""
+        if self._peek() != "[":
+            self.value()
+            return
+        for _ in self._separated("[", "]"):
+            self.value()
+
+    def _separated(self, begin: str, end: str) -> Iterator[None]:
+        self._expect(begin)
+        if self._peek() == end:
             self._at += 1
-            if following == "}":
+            return
+        while True:
+            yield
+            following = self._peek()
+            if following not in (",", end):
+                raise self._fault(f"expected , or {end}")
+            self._at += 1
+            if following == end:
                 return
-            if following != ",":
-                self._at -= 1
-                raise self._fault("expected , or }")
 
     def value(self) -> Any:
         """The whole value at the cursor."""
@@ -56,9 +68,8 @@ class JsonStream:
                     raise
                 size *= 2
                 continue
-            # A number at the end of what is read may go on.
-            if end == len(self._text) and not self._ended and self._more(size):
-                continue
+            if isinstance(value, (int, float)) and self._text[end : end + 1] not in _AFTER_NUMBER and self._more(size):
+                continue  # what is read so far may be the beginning of a longer number
             self._at = end
             return value
 

@@ -92,7 +92,7 @@ def sidecar_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
             document = JsonStream(stream)
             for member in document.members():
                 if member != "node_tags" or not document.at_object():
-                    document.value()
+                    document.skip()
                     continue
                 for key in document.members():
                     yield _row(key, document.value(), where)

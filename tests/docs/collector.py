@@ -1,6 +1,7 @@
 """Reads the code blocks of the user documents and runs them as a reader would, from top to bottom.
 
-A block is fenced as python, bash or json. A marker in a comment line before a fence says what else is done with it:
+A block is fenced as python, bash, json or toml; of indented text, lines that start with one of our commands are run,
+unless they have a placeholder. A marker in a comment line before a fence says what else is done with it:
 
 * ``<!-- file: NAME -->``: the block is the content of that file, which is written, and not run;
 * ``<!-- check: signature NAME -->``: it shows a signature, which is compared with the real one;
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import shlex
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,9 @@ from typing import Any
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.M | re.S)
 MARKER = re.compile(r"<!-- (file|check): ([^>]+?) -->\s*\Z")
-RUN = ("python", "bash", "json")
+RUN = ("python", "bash", "json", "toml")
+INDENTED = re.compile(r"(?<=\n\n)((?:    [^\n]*\n)+)")
+COMMANDS = ("modelexport", "htp-opt")
 OUTSIDE = (
     "pip",
     "git",
@@ -52,9 +57,22 @@ class Block:
         return f"{self.document.name}:{self.line}"
 
 
-def blocks(document: Path) -> Iterator[Block]:
+def blocks(document: Path) -> list[Block]:
     """The blocks of a document that can be run, in order."""
     text = document.read_text(encoding="utf-8")
+    return sorted([*_fenced(document, text), *_indented(document, text)], key=lambda block: block.line)
+
+
+def _indented(document: Path, text: str) -> Iterator[Block]:
+    outside = FENCE.sub(lambda match: "\n" * match[0].count("\n"), text)
+    for match in INDENTED.finditer(outside):
+        lines = [line for line in textwrap.dedent(match[1]).splitlines() if line.split(" ")[0] in COMMANDS]
+        lines = [line for line in lines if not re.search(r"\b[A-Z]{3,}\b", line.partition("#")[0])]
+        if lines:
+            yield Block(document, outside.count("\n", 0, match.start()) + 1, "bash", "\n".join(lines), None)
+
+
+def _fenced(document: Path, text: str) -> Iterator[Block]:
     for match in FENCE.finditer(text):
         language = match[2]
         if language not in RUN:
@@ -72,14 +90,13 @@ def blocks(document: Path) -> Iterator[Block]:
 class Reader:
     """Somebody who works through one document in one folder."""
 
-    def __init__(self, at_hand: Mapping[str, Any], run: Callable[[list[str]], int], setenv: Callable[[str, str], None]):
-        self.names: dict[str, Any] = dict(at_hand)
+    def __init__(self, run: Callable[[list[str]], int]) -> None:
+        self.names: dict[str, Any] = {"__name__": "example"}
         self.run_command = run
-        self.setenv = setenv
-        self.commands: list[str] = []
 
-    def read(self, block: Block) -> None:
-        """Do what the block says. Raises AssertionError, or what its code raises."""
+    def read(self, block: Block, setenv: Callable[[str, str], None]) -> None:
+        """Do what the block says; what it exports holds as long as ``setenv`` makes it. Raises AssertionError, or what
+        its code raises."""
         kind, what = block.marker or ("", "")
         if kind == "file":
             Path(what).write_text(block.code, encoding="utf-8")
@@ -88,11 +105,11 @@ class Reader:
         elif what == "result":
             self._check_result(block)
         elif block.language == "json":
-            import json
-
             json.loads(block.code)
+        elif block.language == "toml":
+            tomllib.loads(block.code)
         elif block.language == "bash":
-            self._bash(block)
+            self._bash(block, setenv)
         else:
             self._python(block)
 
@@ -108,7 +125,7 @@ class Reader:
                     if isinstance(answer, dict):
                         self.names["result"] = answer
 
-    def _bash(self, block: Block) -> None:
+    def _bash(self, block: Block, setenv: Callable[[str, str], None]) -> None:
         for line in block.code.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if not words:
@@ -117,12 +134,11 @@ class Reader:
                 words = words[2:]
             if words[0] == "export":
                 for setting in words[1:]:
-                    self.setenv(*setting.split("=", 1))
-            elif words[0] in ("modelexport", "htp-opt"):
+                    setenv(*setting.split("=", 1))
+            elif words[0] in COMMANDS:
                 expected = 1 if re.search(r"#.*\bexit(s| code)? 1\b", line) else 0
                 code = self.run_command(words)
                 assert code == expected, f"{block.where}: {line.strip()}: exit code {code}"
-                self.commands.append(shlex.join(words))
             else:
                 assert words[0] in OUTSIDE, f"{block.where}: don't know how to run {line.strip()}"
 
@@ -140,7 +156,7 @@ class Reader:
             assert default is None or ast.literal_eval(default) == parameters[argument].default, (
                 f"{block.where}: {argument} has another default"
             )
-        positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
         wanted = [argument for argument in shown if not argument.startswith("*")]
         assert positional[: len(wanted)] == wanted, f"{block.where}: {name} takes {positional}"
 
