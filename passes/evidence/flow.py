@@ -73,7 +73,7 @@ class Flow:
         return kinds
 
     def upstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
-        """For every node the modules of the nearest attributed nodes its data comes from, the last in the file first."""
+        """For every node the modules of the nearest attributed nodes its data comes from, the latest first."""
         found: list[dict[str, int]] = []
         result: list[tuple[str, ...]] = []
         nothing: dict[str, int] = {}
@@ -99,7 +99,7 @@ class Flow:
         return result
 
     def downstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
-        """For every node the modules of the nearest attributed nodes its value goes to, the first in the file first."""
+        """For every node the modules of the nearest attributed nodes its value goes to, the earliest first."""
         found: list[dict[str, int]] = [{}] * len(self.nodes)
         result: list[tuple[str, ...]] = [()] * len(self.nodes)
         for index in range(len(self.nodes) - 1, -1, -1):

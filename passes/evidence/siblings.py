@@ -27,7 +27,7 @@ def vote(
     open_nodes = [index for index, anchor in enumerate(anchors) if anchor is None and paths[index] is not None]
     if not open_nodes:
         return []
-    ballots: dict[int, Counter[Template]] = defaultdict(Counter)
+    ballots: dict[int, dict[Template, float]] = defaultdict(lambda: defaultdict(float))
     for places in (_signatures(flow, anchors, flow.before), _signatures(flow, anchors, flow.after)):
         groups: dict[int, list[int]] = defaultdict(list)
         for index in open_nodes:
