@@ -16,12 +16,13 @@ from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.flow import Flow, Kind
 from modelexport.passes.evidence.growth import normalisations, products_of_biases
-from modelexport.passes.evidence.module_tree import ModuleTree, deepest
+from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
 from modelexport.passes.evidence.siblings import vote
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
+_READERS, _HOLDERS = 8, 6  # how many readers of a value, and modules that have it, are looked at
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,39 @@ class ContextInheritance(Pass):
         if not paths:
             return PassResult(notes={"by rule": {}})
         tree = ModuleTree(model.modules, ParameterIndex.of(model).owners, paths)
+        calls = _calls(model)
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
                 for node, guess in zip(flow.nodes, _Fill(flow, tree).decide(self.siblings), strict=True):
                     if guess is not None:
                         made.give(node, guess)
+                home = _home(graph, tree, calls)
+                for node in graph.nodes if home is not None else ():
+                    if node.attribution is None:
+                        made.give(node, home)
         for path in {attribution.path for attribution in made.shared.values()}:
             model.modules.ensure(path)
         return PassResult(changed=made.counts.total(), notes={"by rule": dict(made.counts)})
+
+
+def _calls(model: Model) -> dict[str, list[Node]]:
+    """The nodes that call each local function, by the function's scope."""
+    calls: dict[str, list[Node]] = {}
+    for node in model.nodes() if model.functions else ():
+        callee = model.function(node.domain, node.op_type, node.overload)
+        if callee is not None:
+            calls.setdefault(callee.scope, []).append(node)
+    return calls
+
+
+def _home(graph: Graph, tree: ModuleTree, calls: dict[str, list[Node]]) -> Guess | None:
+    """Where the nodes of a body or of a local function are from when nothing inside says more."""
+    if graph.owner is not None:
+        owner = graph.owner.attribution
+        return None if owner is None else (owner.path, "owner")
+    callers = [node.attribution.path for node in calls.get(graph.scope, ()) if node.attribution is not None]
+    return (_agreed(tree, dict.fromkeys(callers), "shape")[0], "caller") if callers else None
 
 
 class _Made:
@@ -146,12 +171,32 @@ class _Fill:
     def _between(self, index: int, up: tuple[str, ...], down: tuple[str, ...]) -> None:
         """Data on its way from some modules to others is in the deepest module that two of them share."""
         tree = self.tree
-        inner = tree.site(up[0]) if len(up) == 1 else deepest(_pairs(tree, up))
+        inner = self._inside(index, up)
         across = deepest(tree.common(one, other) for one in up for other in down)
         outer = tree.site(down[0]) if len(down) == 1 else deepest(_pairs(tree, down))
-        path = deepest((across, inner, outer))
+        path = deepest((inner, across, outer))
         if path is not None:
             self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
+
+    def _inside(self, index: int, up: tuple[str, ...]) -> str | None:
+        """The deepest module whose code can have all data that the node reads: it made it, or hands it to others."""
+        flow, tree = self.flow, self.tree
+        sources = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
+        if len(sources) < 2:
+            return tree.site(up[0]) if len(up) == 1 else deepest(_pairs(tree, up))
+        meeting: set[str] | None = None
+        for maker in sources:
+            near = {self.paths[reader] for reader in flow.after[maker][:_READERS] if reader != index}
+            near.add(self.paths[maker])
+            holders = {tree.site(path) for path in near if path is not None}
+            if not holders:
+                continue
+            if meeting is None:
+                meeting = holders
+            else:
+                met = {tree.common(one, other) for one in meeting for other in holders}
+                meeting = set(sorted(met, key=depth, reverse=True)[:_HOLDERS])
+        return deepest(sorted(meeting or ()))
 
     def _follow_siblings(
         self, anchors: list[str | None], up: list[tuple[str, ...]], down: list[tuple[str, ...]]

@@ -23,7 +23,8 @@ def test_own_tags_are_kept_verbatim() -> None:
         """
         agraph (float[N] X) => (float[N] Y) {
             ["/other/Relu"] a = Relu (X)
-            # meta: {"htp.path": "enc", "htp.tag": "/M/Enc", "htp.source": "inherited", "htp.rule": "r", "htp.confidence": "0.37"}
+            # meta: {"htp.path": "enc", "htp.tag": "/M/Enc", "htp.source": "inherited"}
+            # meta: {"htp.rule": "r", "htp.confidence": "0.37"}
             Y = Exp (a)
         }
         """,
@@ -53,9 +54,11 @@ def test_torch_name_scopes_give_paths_and_classes() -> None:
         """
         agraph (float[N] X) => (float[N] Y) {
             a = Relu (X)
-            # meta: {"pkg.torch.onnx.name_scopes": "['', 'enc', 'enc.layer.0', 'relu']", "pkg.torch.onnx.class_hierarchy": "['m.Net', 'm.Enc', 'm.Block', 'aten.relu']"}
+            # meta: pkg.torch.onnx.name_scopes=['', 'enc', 'enc.layer.0', 'relu']
+            # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.Enc', 'm.Block', 'aten.relu']
             b = Shape (a)
-            # meta: {"pkg.torch.onnx.name_scopes": "['_empty_nn_module_stack_from_metadata_hook', 's']", "pkg.torch.onnx.class_hierarchy": "['_empty_nn_module_stack_from_metadata_hook', 'aten.sym_size.int']"}
+            # meta: pkg.torch.onnx.name_scopes=['_empty_nn_module_stack_from_metadata_hook', 's']
+            # meta: pkg.torch.onnx.class_hierarchy=['_empty_nn_module_stack_from_metadata_hook', 'aten.sym_size.int']
             c = Exp (a)
             # meta: {"pkg.torch.onnx.name_scopes": "['', 'exp']"}
             Y = Neg (c)
@@ -359,7 +362,9 @@ def test_damaged_tables_are_ignored_with_one_warning(table: str) -> None:
 
 
 def test_names_that_are_not_paths_give_nothing() -> None:
-    model = make_model("agraph (float[N] X) => (float[N] Y) {\n a = Relu (X)\n b = Relu (a)\n c = Relu (b)\n Y = Relu (c)\n}")
+    model = make_model(
+        "agraph (float[N] X) => (float[N] Y) {\n a = Relu (X)\n b = Relu (a)\n c = Relu (b)\n Y = Relu (c)\n}"
+    )
     names = ("/a//Relu", "/" + "a/" * 3000 + "Relu", "/", "/a\tb/Relu")
     for node, name in zip(model.proto.graph.node, names, strict=True):
         node.name = name
