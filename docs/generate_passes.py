@@ -74,8 +74,8 @@ def generated(cls: type[Pass]) -> str:
 
 def page(cls: type[Pass], current: str) -> str:
     """The page with its generated part made anew and the rest of ``current`` kept."""
-    _, _, rest = current.partition(END)
-    return generated(cls) + (rest.removeprefix("\n") if rest.strip() else "")
+    rest = current.partition(END)[2].removeprefix("\n")
+    return generated(cls) + (rest if rest.strip() else "")
 
 
 def index(classes: list[type[Pass]]) -> str:

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from modelexport.passes.evidence.confidence import CONFIDENCE
 from modelexport.passes.pipeline.registry import PASSES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,15 @@ def test_handwritten_part_of_a_page_is_kept(generator: ModuleType) -> None:
     assert text.endswith(f"{generator.END}\n\n## By hand\n")
     assert "| `min-coverage` | `float` | `1.0` |" in text
     assert generator.page(cls, text) == text
+
+
+def test_rules_of_the_pages_exist() -> None:
+    documented: list[str] = []
+    for page in (ROOT / "docs" / "passes").glob("*.md"):
+        table = page.read_text().partition("\n## Rules\n")[2]
+        documented += re.findall(r"`([a-z-]+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE)
+    assert len(documented) > 40
+    assert [rule for rule in documented if rule not in CONFIDENCE] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
