@@ -37,7 +37,7 @@ docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themsel
 	$(BIN)/python docs/generate_passes.py
 
 clean: ## Remove what make made, the virtual environment included
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis out
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis modelexport-demo
 	@if [ -f $(VENV)/.made ]; then rm -rf $(VENV); fi
 
 # A virtual environment that make did not make may hold somebody's editable install: leave it alone.
