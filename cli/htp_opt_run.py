@@ -267,7 +267,7 @@ class Job(Options):
 def _fewer_collections() -> Iterator[None]:
     """Let the cyclic collector run seldom: what a run allocates lives to its end."""
     before = gc.get_threshold()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(2_000_000, 50, 100)
     try:
         yield
     finally:
