@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modelexport.frontend.attributing import apply_scopes
 from modelexport.frontend.exported import Exported, ExporterName
 from modelexport.frontend.exporter import Settings
 from modelexport.frontend.inputs import Inputs, normalise
@@ -23,7 +24,6 @@ from modelexport.frontend.result import Measurements, Saved, build_result, read_
 from modelexport.frontend.steps import Steps
 from modelexport.frontend.trace import ModelTrace, module_paths, module_table, trace_model
 from modelexport.frontend.weights import write_embedded
-from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
 from modelexport.ir.io.atomic import check_writable
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
@@ -34,9 +34,6 @@ from modelexport.passes.pipeline.instruments import memory_mb
 from modelexport.passes.pipeline.manager import PassManager, RunReport
 
 logger = logging.getLogger("modelexport.frontend")
-
-RULE = "torchscript-scope"
-BY = "torchscript-export"
 
 
 class ExportJob:
@@ -214,26 +211,6 @@ class ExportJob:
                 raise MemoryLimitExceeded(
                     f"{when}: {used:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit}"
                 )
-
-
-def apply_scopes(model: Model, paths: Mapping[str, str]) -> int:
-    """Attribute nodes to the modules that the exporter's scopes name, by output value; returns how many."""
-    shared: dict[str, Attribution] = {}
-    count = 0
-    for node in model.nodes() if paths else ():
-        path = next((paths[value] for value in node.outputs if value in paths), None)
-        if path is None:
-            continue
-        attribution = shared.get(path)
-        if attribution is None:
-            attribution = shared[path] = Attribution(path, Source.SCOPE, RULE, 1.0, (), BY)
-            module = model.modules.ensure(path)
-            if not module.calls:  # called while torch traced, though not in our own forward
-                module.calls = 1
-                model.modules.touch()
-        node.attribute_to(attribution)
-        count += 1
-    return count
 
 
 def _size(files: Mapping[str, Path]) -> int:
