@@ -10,7 +10,7 @@ from modelexport.frontend.monitor import facts, screens
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
-from modelexport.frontend.monitor.terminal import Terminal
+from modelexport.frontend.monitor.terminal import Terminal, open_terminal
 from modelexport.frontend.monitor.text import Line, number, percent, plain, seconds, size
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
@@ -174,7 +174,7 @@ class HTPConsoleWriter(StepAwareWriter):
         """Open the terminal and print the title, once."""
         if self._verbose and self._terminal is None:
             config = self._record.config
-            self._terminal = Terminal(self._console, config.style_numbers, spinner=not config.batch_console)
+            self._terminal = open_terminal(self._console, config.style_numbers, not config.batch_console)
         self._stop()
         if not self._lines:
             name = self._record.data.model_name or self._record.data.model_class or "model"

@@ -26,6 +26,12 @@ def version() -> str:
         return "unknown"
 
 
+@cache
+def system() -> str:
+    """Operating system, its release, and the machine."""
+    return "-".join((platform.system(), platform.release(), platform.machine()))
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, this package, and those libraries of the export that are loaded."""
     found = {"python": platform.python_version(), "modelexport": version()}

@@ -18,7 +18,8 @@ CONSOLE_LOG = "_htp_console.log"
 @contextmanager
 def text_output(path: Path) -> Iterator[TextIO]:
     """A UTF-8 stream that becomes ``path`` when the block ends well. Raises OutputError when it can't be written."""
-    with atomic_output(path) as raw:
+    # Not synced: waiting for the disk would be most of what a monitor costs, and these files only tell of an export.
+    with atomic_output(path, durable=False) as raw:
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="\n")
         try:
             yield stream

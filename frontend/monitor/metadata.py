@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import platform
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path, PurePath
@@ -82,7 +81,7 @@ def _context(record: ExportRecord) -> dict[str, Any]:
         **facts.how(record),
         "embed_hierarchy_attributes": record.data.embed_hierarchy_attributes,
         "versions": facts.versions(),
-        "platform": platform.platform(),
+        "platform": facts.system(),
         "warnings": facts.warnings(record),
         "errors": [{"step": step, "error": message} for step, message in record.failures],
         "writer_failures": [str(failure) for failure in record.writer_failures],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def _how(record: ExportRecord) -> Iterator[str]:
         yield from _fact(label, None if value is None else str(value))
     yield from _fact("tags inside", record.data.embed_hierarchy_attributes)
     yield from _fact("versions", ", ".join(f"{name} {number}" for name, number in facts.versions().items()))
-    yield from _fact("platform", platform.platform())
+    yield from _fact("platform", facts.system())
     yield from _fact("started", record.generated_at)
 
 

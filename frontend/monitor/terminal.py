@@ -1,13 +1,15 @@
-"""The way to a terminal, through Rich; imported only when something is to be printed."""
+"""The way to a terminal, through Rich, which is imported only when there is a terminal to print to."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from modelexport.frontend.monitor.text import STYLES, Line, ascii_only, trimmed
+from modelexport.frontend.monitor.text import STYLES, Line, plain, shown_in, trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,14 +22,34 @@ MAX_WIDTH = 120
 """Lines are not made wider on wide terminals: numbers would stand too far from their names."""
 
 
-class Terminal:
-    """Prints styled lines to a Rich console (stderr unless one is given), and turns a spinner on a real terminal."""
+class PlainTerminal:
+    """Writes lines as they are to stderr when that is a file or a pipe: no colour, no spinner, and no need of Rich."""
 
-    def __init__(self, console: Console | None, style_numbers: bool, spinner: bool) -> None:
-        if console is None:
-            from rich.console import Console
+    def __init__(self) -> None:
+        columns = os.environ.get("COLUMNS", "")
+        self.width = max(MIN_WIDTH, min(int(columns) if columns.isdigit() else 80, MAX_WIDTH))
 
-            console = Console(stderr=True)
+    def write(self, lines: Sequence[Line], batch: bool) -> None:
+        """Print ``lines``, as one piece or line by line."""
+        stream = sys.stderr
+        if stream is None:  # a program without a console, as pythonw
+            return
+        texts = [f"{shown_in(plain(line), stream.encoding or 'utf-8')}\n" for line in lines]
+        for text in ["".join(texts)] if batch else texts:
+            stream.write(text)
+        stream.flush()
+
+    def spin(self, text: str) -> None:
+        """Nothing turns where nobody looks."""
+
+    def stop(self) -> None:
+        """There is no spinner to stop."""
+
+
+class RichTerminal:
+    """Prints styled lines to a Rich console, and turns a spinner where that is a real terminal."""
+
+    def __init__(self, console: Console, style_numbers: bool, spinner: bool) -> None:
         self.console = console
         self.width = max(MIN_WIDTH, min(console.width, MAX_WIDTH))
         self._styles = STYLES if style_numbers else {**STYLES, "number": ""}
@@ -49,9 +71,7 @@ class Terminal:
         encoding = self.console.encoding
         result = Text()
         for text, style in trimmed(line):
-            if self._plain:
-                text = ascii_only(text).encode(encoding, "backslashreplace").decode(encoding)
-            result.append(text, style=self._styles[style] or None)
+            result.append(shown_in(text, encoding), style=self._styles[style] or None)
         return result
 
     def spin(self, text: str) -> None:
@@ -88,6 +108,21 @@ class Terminal:
             self._stop_at_exit.detach()
             self._live.stop()
             self._live = None
+
+
+Terminal: TypeAlias = PlainTerminal | RichTerminal
+
+
+def open_terminal(console: Console | None, style_numbers: bool, spinner: bool) -> Terminal:
+    """Where a monitor prints: the console it was given, else stderr."""
+    if console is None:
+        forced = any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+        if not forced and (sys.stderr is None or not sys.stderr.isatty()):
+            return PlainTerminal()
+        from rich.console import Console
+
+        console = Console(stderr=True)
+    return RichTerminal(console, style_numbers, spinner)
 
 
 class _Frame:

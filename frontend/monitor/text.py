@@ -34,9 +34,11 @@ def plain(line: Line) -> str:
     return "".join(text for text, _ in line).rstrip()
 
 
-def ascii_only(text: str) -> str:
-    """``text`` with our drawing characters replaced, for a terminal that can't show them."""
-    return text.translate(_ASCII)
+def shown_in(text: str, encoding: str) -> str:
+    """``text`` as a stream of this encoding can show it: our drawing in ASCII, anything else unknown to it escaped."""
+    if encoding.lower().startswith("utf"):
+        return text
+    return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def clean(text: object) -> str:

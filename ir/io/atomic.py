@@ -17,7 +17,7 @@ _NAME_MAX = 255
 
 
 @contextmanager
-def atomic_output(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+def atomic_output(path: Path, mode: int | None = None, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A binary file that takes the place of ``path`` when the block ends without an exception.
 
     An existing file keeps its permissions and stays as it is until then; a symbolic link stays a link and the file it
@@ -27,6 +27,8 @@ def atomic_output(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     Args:
         path: the file to write.
         mode: permission bits of a new file before the umask; 0o666 unless given.
+        durable: wait until the file is on the disk. Without it a power failure may lose the file; a killed process
+            leaves no half of one either way.
 
     Raises:
         OutputError: the file can't be written there.
@@ -45,13 +47,15 @@ def atomic_output(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
                     os.chmod(temporary, stat.S_IMODE(existing.st_mode))
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        sync_folder(target.parent)
+        if durable:
+            sync_folder(target.parent)
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
 

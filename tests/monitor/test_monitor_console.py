@@ -62,17 +62,37 @@ def test_a_failing_writer_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-def test_rich_is_imported_only_when_something_is_printed() -> None:
+def test_rich_is_imported_only_for_a_terminal() -> None:
     code = """if True:
         import sys
         from modelexport.strategies.htp.export_monitor import HTPExportMonitor, HTPExportStep
-        monitor = HTPExportMonitor("m.onnx", verbose=False)
-        for step in HTPExportStep:
-            monitor.log_step(step)
-        monitor.get_report(), monitor.get_metadata(), monitor.get_console_output()
+        for verbose in (False, True):
+            monitor = HTPExportMonitor("m.onnx", verbose=verbose)
+            for step in HTPExportStep:
+                monitor.log_step(step)
+            monitor.get_report(), monitor.get_metadata(), monitor.get_console_output()
         assert not {"rich", "torch"} & set(sys.modules), "imported for nothing"
     """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.PIPE)
+
+
+def test_stderr_that_is_a_terminal_gets_colours(monitored: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monitored(verbose=True).finalize()
+    assert "\x1b[1;36m263,796\x1b[0m" in stream.getvalue()
+    assert "\x1b[?25l" in stream.getvalue()
+
+
+def test_columns_set_the_width_of_plain_output(monitored: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert max(map(len, monitored(verbose=True).get_console_output().splitlines())) == 100
+
+
+def test_a_program_without_stderr_goes_on(monitored: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert monitored(verbose=True).errors == []
 
 
 def test_a_terminal_shows_the_same_text_in_colour(monitored: Make) -> None:
@@ -123,10 +143,12 @@ def test_names_cannot_move_the_cursor(new_monitor: Make) -> None:
     assert r"Evil\r[bold red]x[/]" in stream.getvalue()
 
 
-def test_a_terminal_without_unicode_gets_ascii(monitored: Make) -> None:
+@pytest.mark.parametrize("given", [True, False], ids=["console", "stderr"])
+def test_a_terminal_without_unicode_gets_ascii(monitored: Make, monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    monitor = monitored(verbose=True, console=Console(file=stream, width=80))
+    monkeypatch.setattr(sys, "stderr", stream)
+    monitor = monitored(verbose=True, console=Console(file=stream, width=80) if given else None)
     monitor.log_step(HTPExportStep.COMPLETE, note="naïve")
     stream.flush()
     assert monitor.errors == []

@@ -74,7 +74,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(request.param)
     exporter = "dynamo" if request.param == "dynamo" else "torchscript"
     HierarchyExporter(exporter=exporter, report=True, torch_nn=request.param != "collapsed").export(
-        Stack(), inputs(), folder / "m.onnx"
+        Stack().eval(), inputs(), folder / "m.onnx"
     )
     return folder
 
@@ -148,7 +148,7 @@ def test_files_in_the_metadata_are_there_with_their_sizes(folder: Path) -> None:
 
 
 def test_verbose_shows_the_eight_steps_and_writes_no_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    HierarchyExporter(verbose=True).export(Stack(), inputs(), tmp_path / "m.onnx", opset_version=17)
+    HierarchyExporter(verbose=True).export(Stack().eval(), inputs(), tmp_path / "m.onnx", opset_version=17)
     out, err = capsys.readouterr()
     assert out == ""
     assert re.findall(r"^\[(\d)/8\]", err, re.M) == list("12345678")
@@ -166,7 +166,7 @@ class Listening(StepAwareWriter):
 def test_a_monitor_of_the_user_is_told_every_step_and_not_finalised(tmp_path: Path) -> None:
     listening = Listening()
     monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False, writers=[listening])
-    result = HierarchyExporter(monitor=monitor).export(Stack(), inputs(), tmp_path / "m.onnx", opset_version=17)
+    result = HierarchyExporter(monitor=monitor).export(Stack().eval(), inputs(), tmp_path / "m.onnx", opset_version=17)
     assert listening.steps == list(HTPExportStep)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m_hierarchy.json"]
     data = monitor.data
