@@ -11,6 +11,7 @@ SOURCES := pyproject.toml README.md $(shell find api cli frontend ir passes -typ
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help demo test lint types bench docs clean
 
 help: ## Show this list
