@@ -155,7 +155,7 @@ class _Writer:
                     tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
                     tails[id(attribution)] = tail
                 output = node.first_output
-                nodes.append([scope, node.name or ("" if output else f"#{node.id}"), output, *tail])
+                nodes.append([scope, own_tags.label_of(node), output, *tail])
         return own_tags.pack("modules", rows), own_tags.pack("nodes", nodes)
 
 

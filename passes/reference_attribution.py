@@ -12,6 +12,7 @@ from modelexport.ir.errors import ConfigError
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.passes.evidence import own_tags
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.reference_index import ReferenceIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -37,19 +38,20 @@ class ReferenceAttribution(Pass):
             InputError: the reference can't be read.
             ConfigError: the pass was asked for by name, no file was given, and the model has no table of its own.
         """
+        counts: Counter[str] = Counter()
         source = Path(self.reference) if self.reference is not None else ctx.reference
         if source is not None:
             index = self._read(source, ctx)
         else:
-            own = ReferenceIndex.of_table(model, ctx.warnings)
-            if own is None and ctx.optional:
+            tables = own_tags.tables_of(model, ctx.warnings)
+            if tables is None and ctx.optional:
                 return PassResult(skipped="no reference was given and the model carries no table")
-            if own is None:
+            if tables is None:
                 raise ConfigError(f"{self.name}: give reference=FILE; the model carries no table of its own")
-            index = own
+            index = ReferenceIndex.of_table(tables)
+            counts.update(self._restore(model, tables))
         index.declare(model.modules)
         shared: dict[tuple[str, str, float], Attribution] = {}
-        counts: Counter[str] = Counter()
         for node in model.nodes():
             if node.attribution is None:
                 found = index.find(node)
@@ -61,6 +63,23 @@ class ReferenceAttribution(Pass):
             "reference": source.name if source is not None else "embedded",
         }
         return PassResult(changed=counts.total(), notes=notes)
+
+    def _restore(self, model: Model, tables: own_tags.Tables) -> Counter[str]:
+        """Give nodes that the model's own table lists the very tags they had; those in their metadata are as good."""
+        counts: Counter[str] = Counter()
+        kept: dict[own_tags.Record, Attribution] = {}
+        for node in model.nodes():
+            if node.attribution is not None:
+                continue
+            record = own_tags.read_node(node.metadata) if node.metadata else None
+            found = (record, True) if record is not None else tables.find(node)
+            if found is not None and found[1]:
+                attribution = kept.get(found[0])
+                if attribution is None:
+                    attribution = kept[found[0]] = found[0].attribution(self.name)
+                node.attribute_to(attribution)
+                counts["own tag"] += 1
+        return counts
 
     def _read(self, source: Path, ctx: PassContext) -> ReferenceIndex:
         if source.suffix == ".json":

@@ -93,11 +93,7 @@ class _Run:
         return PassResult(changed=self.changed, notes={"by rule": dict(self.counts)})
 
     def _tables(self, ctx: PassContext) -> Tables | None:
-        try:
-            tables = own_tags.read_tables(self.model)
-        except own_tags.BadTable as error:
-            ctx.warnings.append(f"ignored the embedded table: {error}")
-            return None
+        tables = own_tags.tables_of(self.model, ctx.warnings)
         if tables is not None:
             for module in tables.modules:
                 if module.path not in self.model.modules:
@@ -178,7 +174,7 @@ class _Run:
             if own_tags.PATH in metadata:
                 self.damaged["htp"] += 1
         if tables is not None:
-            found = tables.find(node, node.name or ("" if node.first_output else f"#{node.id}"))
+            found = tables.find(node)
             if found is not None:
                 record, same = found
                 if same:

@@ -53,12 +53,10 @@ class Tables:
     by_name: dict[tuple[str, str], Record] = field(default_factory=dict)
     by_output: dict[tuple[str, str], tuple[Record, str]] = field(default_factory=dict)
 
-    def find(self, node: Node, label: str) -> tuple[Record, bool] | None:
-        """The record of ``node`` and whether it was written for this very node, not only for its output value.
-
-        ``label`` is the node's name, or ``#position`` for a node without name and outputs.
-        """
+    def find(self, node: Node) -> tuple[Record, bool] | None:
+        """The record of ``node`` and whether it was written for this very node, not only for its output value."""
         scope = node.graph.scope
+        label = label_of(node)
         if label:
             record = self.by_name.get((scope, label))
             if record is not None:
@@ -69,6 +67,20 @@ class Tables:
             if found is not None:
                 record, name = found
                 return record, not name or not node.name
+        return None
+
+
+def label_of(node: Node) -> str:
+    """How the table names a node: by its name, else ``""``, or ``#position`` where it has no output either."""
+    return node.name or ("" if node.first_output else f"#{node.id}")
+
+
+def tables_of(model: Model, warnings: list[str]) -> Tables | None:
+    """The tables embedded in ``model``, or None with a warning where they can't be read."""
+    try:
+        return read_tables(model)
+    except BadTable as error:
+        warnings.append(f"ignored the embedded table: {error}")
         return None
 
 

@@ -38,15 +38,8 @@ class ReferenceIndex:
         return index
 
     @classmethod
-    def of_table(cls, model: Model, warnings: list[str]) -> ReferenceIndex | None:
-        """The index of the table that ``model`` itself carries; None when it has none that can be read."""
-        try:
-            tables = own_tags.read_tables(model)
-        except own_tags.BadTable as error:
-            warnings.append(f"ignored the embedded table: {error}")
-            return None
-        if tables is None:
-            return None
+    def of_table(cls, tables: own_tags.Tables) -> ReferenceIndex:
+        """The index of an embedded table."""
         index = cls()
         index.modules = tables.modules
         for (_, name), record in tables.by_name.items():

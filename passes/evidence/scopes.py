@@ -34,7 +34,7 @@ class ScopeWalk:
 
     First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds
     every module (it was made from a module table), so that a segment outside it is never a module of its own.
-    ``owner`` gives the module an initializer is named after, ``fingerprint`` is equal for equal weights and "" for others.
+    ``owner`` is the module an initializer is named after, ``fingerprint`` is equal for equal weights, "" for others.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ def test_without_a_file_the_models_own_table_is_read() -> None:
     check(
         "reference-attribution",
         load_model(proto.SerializeToString()),
-        "/enc/Relu enc reference/reference-node-name\n/dec/Neg dec reference/reference-node-name\n...",
+        "/enc/Relu enc scope/given 1.00\n/dec/Neg dec scope/given 1.00\n...",
     )
 
 
