@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
@@ -31,7 +31,7 @@ class ParameterAttribution(Pass):
     """
 
     name: ClassVar[str] = "parameter-attribution"
-    trace: str = ""
+    trace: str = field(default="", metadata={"path": True})
     values: bool = True
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:

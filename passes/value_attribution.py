@@ -26,7 +26,7 @@ class ValueAttribution(Pass):
     """Attribute nodes whose computed value, or whose place between such nodes, is known from a trace of the model."""
 
     name: ClassVar[str] = "value-attribution"
-    trace: str = ""
+    trace: str = field(default="", metadata={"path": True})
     chunk_mb: int = 256
     rtol: float = 2e-3
     examples: int = 1
@@ -66,7 +66,7 @@ class ValueAttribution(Pass):
             model, feeds, "graph", number, chunk_bytes=self.chunk_mb << 20, progress=ctx.progress
         )
         found, shares = answers(builder.build({}), trace, self.rtol)
-        notes["recorded runs"] = shares
+        notes["recorded runs"] = {**shares, **runs} if isinstance(runs := notes.get("recorded runs"), dict) else shares
         if report.failures:
             notes["not run"] = report.failures
             problems += [f"{op}: {message}" for op, message in report.failures.items()]

@@ -10,6 +10,7 @@ from modelexport.ir.errors import PassError
 from modelexport.ir.facts import Fact, Violation
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.manager import Instrument, PassRun
+from modelexport.passes.pipeline.report import note_text
 from modelexport.passes.pipeline.text import Pipeline
 
 Write = Callable[[str], None]
@@ -162,8 +163,9 @@ class Progress(Instrument):
         if result.skipped:
             self._write(f" skipped: {result.skipped}\n")
         else:
-            notes = "".join(f", {key} {value}" for key, value in result.notes.items())
-            self._write(f" changed {result.changed} nodes in {run.seconds:.2f} s{notes}\n")
+            notes = "".join(f"; {key}: {text}" for key, value in result.notes.items() if (text := note_text(value)))
+            nodes = f"{result.changed} node{'' if result.changed == 1 else 's'}"
+            self._write(f" changed {nodes} in {run.seconds:.2f} s{notes}\n")
 
     def failed(self, model: Model, run: PassRun, error: BaseException) -> None:
         """End the line."""

@@ -90,7 +90,7 @@ def test_verbose_says_what_each_pass_did(model: Path, capsys: pytest.CaptureFixt
     assert htp_opt.main([str(model), "-v", "--passes", "scope-attribution,fallback-tagging"]) == 0
     error = capsys.readouterr().err
     assert "[1/2] scope-attribution changed 2 nodes in" in error
-    assert "[2/2] fallback-tagging changed 1 nodes in" in error
+    assert "[2/2] fallback-tagging changed 1 node in" in error
 
 
 def test_stdin_and_stdout(model: Path) -> None:
