@@ -143,9 +143,9 @@ def module_tree(modules: Sequence[Mapping[str, Any]], *, depth: int | None = Non
 
 def summary_text(summary: Mapping[str, Any]) -> str:
     """A summary for people: totals, coverage by source, the module tree."""
-    total, tagged = summary["total_operations"], summary["tagged_operations"]
+    total, tagged, unique = summary["total_operations"], summary["tagged_operations"], summary["unique_tags"]
     parts = [
-        f"{summary['model_path']}: {tagged} of {total} nodes tagged, {summary['unique_tags']} different tag{'' if summary['unique_tags'] == 1 else 's'}",
+        f"{summary['model_path']}: {tagged} of {total} nodes tagged, {unique} different tag{'' if unique == 1 else 's'}",
         source_table(summary),
     ]
     if summary["modules"]:
