@@ -143,9 +143,10 @@ def module_tree(modules: Sequence[Mapping[str, Any]], *, depth: int | None = Non
 
 def summary_text(summary: Mapping[str, Any]) -> str:
     """A summary for people: totals, coverage by source, the module tree."""
-    total, tagged, unique = summary["total_operations"], summary["tagged_operations"], summary["unique_tags"]
+    total, tagged, unique = (summary[key] for key in ("total_operations", "tagged_operations", "unique_tags"))
     parts = [
-        f"{summary['model_path']}: {tagged} of {total} nodes tagged, {unique} different tag{'' if unique == 1 else 's'}",
+        f"{summary['model_path']}: {tagged} of {total} nodes tagged, "
+        f"{unique} different {'tag' if unique == 1 else 'tags'}",
         source_table(summary),
     ]
     if summary["modules"]:
