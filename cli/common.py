@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,6 +37,14 @@ class Talk:
         logger.setLevel(logging.DEBUG if self.debug else logging.INFO)
         if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
             logger.addHandler(_EchoHandler())
+
+    @contextmanager
+    def without_python_warnings(self) -> Iterator[None]:
+        """Keep torch's own warnings off stderr, unless debugging: what matters to a user is in our results."""
+        with warnings.catch_warnings():
+            if not self.debug:
+                warnings.simplefilter("ignore")
+            yield
 
 
 class _EchoHandler(logging.Handler):

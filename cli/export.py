@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,12 +69,8 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
         verbose=False,
         **{key: options.pop(key) for key in EXPORTER_OPTIONS if key in options},
     )
-    if "training" not in options:
-        model.eval()
     talk().say(f"exporting {type(model).__name__} to {request.output}")
-    with warnings.catch_warnings():
-        if not talk().debug:
-            warnings.simplefilter("ignore")  # torch's own; what matters to a user is in the report
+    with talk().without_python_warnings():
         return exporter.export(model, inputs, request.output, **options)
 
 

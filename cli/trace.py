@@ -50,7 +50,8 @@ def command(
     from modelexport.frontend.value_trace import write_trace
 
     talk().say(f"running {type(module).__name__}")
-    written = write_trace(module, _as_given(inputs), output)
+    with talk().without_python_warnings():
+        written = write_trace(module, _as_given(inputs), output)
     put(f"{written}: {written.stat().st_size / 1024:.0f} KB")
 
 

@@ -35,11 +35,12 @@ class JsonStream:
             yield key
 
     def skip(self) -> None:
-        """Pass over the value at the cursor, a list item by item."""
-        if self._peek() != "[":
-            self.value()
-            return
-        for _ in self._separated("[", "]"):
+        """Pass over the value at the cursor, a list or an object item by item."""
+        first = self._peek()
+        if first in "{[":
+            for _ in self.members() if first == "{" else self._separated("[", "]"):
+                self.value()
+        else:
             self.value()
 
     def _separated(self, begin: str, end: str) -> Iterator[None]:

@@ -1,0 +1,127 @@
+"""modelexport validate --repair: old attributes become metadata, model and sidecar agree again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
+from tagged import plain_model, set_metadata, tagged_file
+
+from modelexport.cli import modelexport as command
+from modelexport.cli.repair import convert_legacy
+from modelexport.core import tag_utils
+
+RELU = "/blocks.0/act/Relu"
+
+
+def validate(*arguments: object) -> int:
+    return command.main(["validate", *(str(argument) for argument in arguments)])
+
+
+def legacy_file(folder: Path) -> Path:
+    """A model as older hierarchy exporters wrote it, with tags in attributes, also inside a branch."""
+    proto = plain_model()
+    tags = {
+        "/blocks.0/act/Relu": "/Net/Block.0/ReLU",
+        "/blocks.0/proj/MatMul": "/Net/Block.0/Linear",
+        "/blocks.1/act/Relu": "/Net/Block.1/ReLU",
+        "/blocks.1/proj/MatMul": "/Net/Block.1/Linear",
+    }
+    for node in proto.graph.node:
+        if node.name in tags:
+            node.attribute.append(onnx.helper.make_attribute("hierarchy_tag", tags[node.name]))
+            node.attribute.append(onnx.helper.make_attribute("hierarchy_method", "direct"))
+            node.name = ""
+    path = folder / "old.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+def test_old_attributes_become_metadata(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = legacy_file(tmp_path)
+    assert validate(path) == 1
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph):
+        onnxruntime.InferenceSession(path.read_bytes())
+    capfd.readouterr()
+    assert validate(path, "--repair", "--check-consistency", "--format", "json") == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["valid"] and found["consistency"]["consistent"] and found["tags_in_model"] == 6
+    assert "4 nodes" in found["repaired"][0]
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    assert np.array_equal(session.run(["y"], {"x": np.eye(2, dtype=np.float32)})[0], -np.eye(2, dtype=np.float32))
+    tags = tag_utils.get_tag_statistics(path)
+    assert sum(count for tag, count in tags.items() if "Block.0" in tag) >= 2
+    assert not any(a.name.startswith("hierarchy") for node in onnx.load(path).graph.node for a in node.attribute)
+
+
+def test_a_second_repair_changes_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = legacy_file(tmp_path)
+    assert validate(path, "--repair") == 0
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    capfd.readouterr()
+    assert validate(path, "--repair", "--format", "json") == 0
+    assert json.loads(capfd.readouterr().out)["repaired"] == []
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
+def test_attributes_inside_branches_and_functions_are_found() -> None:
+    inner = onnx.helper.make_node("Relu", ["x"], ["b"], hierarchy_tag="/Net/A")
+    branch = onnx.helper.make_graph([inner], "branch", [], [onnx.helper.make_empty_tensor_value_info("b")])
+    choice = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    proto = onnx.helper.make_model(onnx.helper.make_graph([choice], "g", [], []))
+    called = onnx.helper.make_node("Relu", ["x"], ["y"], hierarchy_tags=["/Net/B", "/Net"])
+    proto.functions.append(onnx.helper.make_function("local", "F", ["x"], ["y"], [called], []))
+    assert convert_legacy(proto) == 3
+    (node,) = proto.functions[0].node
+    assert not node.attribute and node.metadata_props[0].value == "/Net/B"
+    assert convert_legacy(proto) == 0
+
+
+@pytest.mark.parametrize("source", ["model", "sidecar"])
+def test_repair_restores_what_was_lost_on_the_other_side(tmp_path: Path, source: str) -> None:
+    path = tagged_file(tmp_path)
+    truth = tag_utils.load_tags_from_onnx(path)
+    sidecar = tmp_path / "model_hierarchy.json"
+    if source == "model":
+        content = json.loads(sidecar.read_text())
+        content["node_tags"][RELU] |= {"tags": ["/Wrong"], "path": "wrong"}
+        del content["node_tags"]["main#5:Neg"]
+        sidecar.write_text(json.dumps(content))
+    else:
+        onnx.save(plain_model(), path)
+    assert validate(path, "--check-consistency") == 1
+    assert validate(path, "--check-consistency", "--repair-from", source) == 0
+    assert tag_utils.load_tags_from_onnx(path) == truth
+    assert tag_utils.get_tag_statistics(path) == tag_utils.get_tag_statistics(path, use_sidecar=False)
+
+
+def test_without_tags_in_the_model_the_sidecar_is_right(tmp_path: Path) -> None:
+    path = tagged_file(tmp_path)
+    truth = tag_utils.load_tags_from_onnx(path)
+    onnx.save(plain_model(), path)
+    assert validate(path, "--check-consistency", "--repair") == 0
+    assert tag_utils.load_tags_from_onnx(path) == truth
+
+
+def test_with_tags_the_model_is_right(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tagged_file(tmp_path)
+    (tmp_path / "model_hierarchy.json").unlink()
+    assert validate(path, "--check-consistency", "--repair") == 0
+    assert "rewritten from the model" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["model", "sidecar"])
+def test_one_changed_tag_is_repaired_either_way(tmp_path: Path, source: str) -> None:
+    path = tagged_file(tmp_path)
+    set_metadata(path, RELU, "htp.path", "blocks.1.act")
+    assert validate(path, "--check-consistency") == 1
+    assert validate(path, "--check-consistency", "--repair-from", source) == 0
+    found = {row["node_name"] for row in tag_utils.query_operations_by_tag(path, "path:blocks.1.act")}
+    assert (RELU in found) == (source == "model")
