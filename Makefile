@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 ALL     := dev,torch,ort,hf,batch
-PYTEST  ?= -q
+PYTEST  ?= -q -n 2 --dist loadfile
 SOURCES := pyproject.toml README.md $(shell find api cli frontend ir passes -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ demo: $(VENV)/.demo $(VENV)/.package ## Export a small model and show which modu
 	$(BIN)/modelexport demo
 
 test: lint types ## Check style and types, then run all tests
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/.dev ## Check style with ruff
 	$(BIN)/ruff check .
