@@ -1,6 +1,6 @@
 """What the export monitor costs: its share of an export's wall time, gathering the data and writing the files included.
 
-    python bench/monitor.py [--rounds 3] [--layers 2,12] [--exporter torchscript]
+    python bench/monitor.py [--rounds 3] [--layers 4,12] [--exporter torchscript]
 
 A transformer encoder with random weights is exported in a process of its own: without a monitor, with a report and no
 console, and with a report and a console in colour. The time spent in the monitor is measured by a clock around
@@ -106,7 +106,7 @@ def main() -> int:
     """Measure, print a table, and compare with the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--layers", default="2,12")
+    parser.add_argument("--layers", default="4,12")
     parser.add_argument("--exporter", default="torchscript", choices=("torchscript", "dynamo"))
     parser.add_argument("--one", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", default=".", help=argparse.SUPPRESS)

@@ -18,7 +18,7 @@ class MonitorConfig:
         max_tree_depth: the module tree on the console shows modules down to this depth; the root has depth 0.
         max_display_nodes: rows of the module tree on the console, and of any list of nodes.
         style_numbers: numbers are bold cyan on a terminal.
-        batch_console: a step is written to the console in one piece instead of line by line, and there is no spinner.
+        batch_console: a step is written to the console in one piece instead of part by part, and there is no spinner.
         enable_cache: statistics are computed once per logged step instead of each time a writer asks for them.
     """
 

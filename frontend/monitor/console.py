@@ -163,9 +163,12 @@ class HTPConsoleWriter(StepAwareWriter):
         self._warned.update(warnings)
         first = [*(blocks[0] if blocks else ()), *screens.details(rest, self._width, self._rows)]
         said = screens.listed("warnings", warnings, self._width, self._rows, "warning")
-        body = screens.blank_between([first, *blocks[1:], said])
         header = screens.step_header(step, self._record.steps[step].seconds, self._width)
-        self._print([header, *body])
+        parts = [[header], *screens.separated([first, *blocks[1:], said])]
+        if self._record.config.batch_console:
+            parts = [[line for part in parts for line in part]]
+        for part in parts:
+            self._print(part)
         following = self._record.next_step
         if self._terminal is not None and following is not None:
             self._terminal.spin(f"[{following.number}/{len(HTPExportStep)}] {following.label}")
@@ -186,5 +189,5 @@ class HTPConsoleWriter(StepAwareWriter):
 
     def _print(self, lines: list[Line]) -> None:
         self._lines.extend(plain(line) for line in lines)
-        if self._terminal is not None:
-            self._terminal.write(lines, self._record.config.batch_console)
+        if self._terminal is not None and lines:
+            self._terminal.write(lines)

@@ -204,12 +204,11 @@ def doubtful(view: View, count: int, width: int) -> Iterator[Line]:
         yield [margin, (f"... {number(more)} more below confidence 1.00", "dim")]
 
 
-def blank_between(blocks: Iterable[Iterable[Line]]) -> Iterator[Line]:
-    """The blocks that are not empty, a blank line between them."""
+def separated(blocks: Iterable[Iterable[Line]]) -> Iterator[list[Line]]:
+    """The blocks that are not empty, each but the first with a blank line before it."""
     first = True
     for block in blocks:
-        for position, line in enumerate(block):
-            if not position and not first:
-                yield []
+        lines = list(block)
+        if lines:
+            yield lines if first else [[], *lines]
             first = False
-            yield line

@@ -29,14 +29,12 @@ class PlainTerminal:
         columns = os.environ.get("COLUMNS", "")
         self.width = max(MIN_WIDTH, min(int(columns) if columns.isdigit() else 80, MAX_WIDTH))
 
-    def write(self, lines: Sequence[Line], batch: bool) -> None:
-        """Print ``lines``, as one piece or line by line."""
+    def write(self, lines: Sequence[Line]) -> None:
+        """Print ``lines`` in one piece."""
         stream = sys.stderr
         if stream is None:  # a program without a console, as pythonw
             return
-        texts = [f"{shown_in(plain(line), stream.encoding or 'utf-8')}\n" for line in lines]
-        for text in ["".join(texts)] if batch else texts:
-            stream.write(text)
+        stream.write("".join(f"{shown_in(plain(line), stream.encoding or 'utf-8')}\n" for line in lines))
         stream.flush()
 
     def spin(self, text: str) -> None:
@@ -57,13 +55,12 @@ class RichTerminal:
         self._spinning = spinner and console.is_terminal and not console.is_dumb_terminal
         self._live: Live | None = None
 
-    def write(self, lines: Sequence[Line], batch: bool) -> None:
-        """Print ``lines``, as one piece or line by line."""
+    def write(self, lines: Sequence[Line]) -> None:
+        """Print ``lines`` in one piece."""
         from rich.text import Text
 
-        texts = [self._text(line) for line in lines]
-        for text in [Text("\n").join(texts)] if batch and texts else texts:
-            self.console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        text = Text("\n").join(self._text(line) for line in lines)
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def _text(self, line: Line) -> Text:
         from rich.text import Text
