@@ -17,7 +17,8 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 class ConstantDeduplication(Pass):
     """Let equal Constants of one module be one node; those of different modules stay apart, so no tag is lost.
 
-    ``max_bytes`` bounds the values that are compared.
+    Attributes:
+        max_bytes: size up to which values are compared.
     """
 
     name: ClassVar[str] = "constant-deduplication"

@@ -30,8 +30,10 @@ class ConstantFolding(Pass):
     """Replace a node that reads only constants by a Constant of the same module, where all runtimes agree on its value.
 
     Folded are shape arithmetic, casts and data movement, and integer arithmetic; floating-point arithmetic is not,
-    since runtimes round differently. ``max_bytes`` bounds a folded value. Constants that nothing reads any more are
-    removed.
+    since runtimes round differently. Constants that nothing reads any more are removed.
+
+    Attributes:
+        max_bytes: size up to which a value is folded.
     """
 
     name: ClassVar[str] = "constant-folding"

@@ -28,6 +28,10 @@ class ParameterAttribution(Pass):
 
     Values are recognised as they are, transposed, scaled per row (a folded batch norm, a quantisation) and merged from
     several parameters. A bias is added by the module whose product it is added to.
+
+    Attributes:
+        trace: the trace file; without it the one given with ``--trace``; without any, only names are looked at.
+        values: whether to compare values too, which reads the weights.
     """
 
     name: ClassVar[str] = "parameter-attribution"

@@ -23,7 +23,14 @@ FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-na
 
 @dataclass(frozen=True)
 class ValueAttribution(Pass):
-    """Attribute nodes whose computed value, or whose place between such nodes, is known from a trace of the model."""
+    """Attribute nodes whose computed value, or whose place between such nodes, is known from a trace of the model.
+
+    Attributes:
+        trace: the trace file; without it the one given with ``--trace``.
+        chunk_mb: memory in MB that the values of one chunk of the graph may take while it is run.
+        rtol: relative difference up to which two values are taken to be equal.
+        examples: how many of the recorded inputs are run.
+    """
 
     name: ClassVar[str] = "value-attribution"
     trace: str = field(default="", metadata={"path": True})
