@@ -119,6 +119,8 @@ class Graph:
         readers = self._consumers.get(value, ())
         if isinstance(readers, dict):
             return sorted(readers.values(), key=self.position)
+        if self.edits is not None and (self.edits.backward or not self.is_sorted):
+            return sorted(readers, key=self.position)
         return readers
 
     def defines(self, value: str) -> bool:

@@ -204,7 +204,7 @@ def _in_source(edits: Edits, producer: Node, node: Node) -> bool:
     """Whether the file already lets ``node`` read something of ``producer``."""
     if producer.id in edits.order or node.id in edits.order or producer.proto is None or node.proto is None:
         return False
-    if node.id not in edits.touched and producer.id not in edits.touched:
+    if node.id not in edits.touched and node.id not in edits.captured and producer.id not in edits.touched:
         return True
     reads = [*map(text, node.proto.input), *edits.captured.get(node.id, node.captures)]
     return not {*map(text, producer.proto.output)}.isdisjoint(reads)
