@@ -18,26 +18,20 @@ from modelexport.passes.evidence.flow import Flow, Kind
 from modelexport.passes.evidence.growth import normalisations, products_of_biases
 from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
-from modelexport.passes.evidence.siblings import vote
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
+_BETWEEN = frozenset(("neighbours", "producers", "consumers"))
 _READERS, _HOLDERS = 8, 6  # how many readers of a value, and modules that have it, are looked at
 
 
 @dataclass(frozen=True)
 class ContextInheritance(Pass):
-    """Attribute nodes by their consumers, else by what is around them.
-
-    Attributes:
-        siblings: whether a node may follow those at the same place in other blocks of the same structure.
-    """
+    """Attribute nodes by their consumers, else by what is around them."""
 
     name: ClassVar[str] = "context-inheritance"
     requires: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
-
-    siblings: bool = True
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
@@ -50,12 +44,12 @@ class ContextInheritance(Pass):
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
-                for node, guess in zip(flow.nodes, _Fill(flow, tree).decide(self.siblings), strict=True):
+                for node, guess in zip(flow.nodes, _Fill(flow, tree).decide(), strict=True):
                     if guess is not None:
                         made.give(node, guess)
                 home = _home(graph, tree, calls)
-                for node in graph.nodes if home is not None else ():
-                    if node.attribution is None:
+                for node in graph.nodes:
+                    if home is not None and node.attribution is None:
                         made.give(node, home)
         for path in {attribution.path for attribution in made.shared.values()}:
             model.modules.ensure(path)
@@ -126,6 +120,8 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
     path, *others = readers
     for other in others:
         path = tree.common(path, other)
+    if others and tree.only_loops(path):
+        path = tree.lift(path.rpartition(".")[0])
     return path, f"{kind}-common" if others else f"{kind}-consumers"
 
 
@@ -137,10 +133,9 @@ class _Fill:
         self.tree = tree
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
         self.paths: list[str | None] = list(self.given)
-        self.open_data = False
         self.guesses: list[Guess | None] = [None] * len(self.paths)
 
-    def decide(self, siblings: bool) -> list[Guess | None]:
+    def decide(self) -> list[Guess | None]:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
         flow = self.flow
         weights = flow.graph.initializers_set
@@ -158,9 +153,7 @@ class _Fill:
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
-                self.open_data = True
-        if siblings and self.open_data:
-            self._follow_siblings(anchors, up, down)
+        self._draw_in()
         self._from_consumers(down)
         return self.guesses
 
@@ -198,11 +191,19 @@ class _Fill:
                 meeting = set(sorted(met, key=depth, reverse=True)[:_HOLDERS])
         return deepest(sorted(meeting or ()))
 
-    def _follow_siblings(
-        self, anchors: list[str | None], up: list[tuple[str, ...]], down: list[tuple[str, ...]]
-    ) -> None:
-        for index, path in vote(self.flow, anchors, self.paths, up, down):
-            self._set(index, path, "sibling")
+    def _draw_in(self) -> None:
+        """Data that only goes to one inner module is prepared by that module's own code."""
+        flow = self.flow
+        for index in range(len(flow.nodes) - 1, -1, -1):
+            guess = self.guesses[index]
+            if guess is None or guess[1] not in _BETWEEN:
+                continue
+            readers = {self.paths[reader] for reader in flow.after[index]}
+            path = readers.pop() if len(readers) == 1 else None
+            if path is None or path == guess[0] or not (path + ".").startswith(guess[0] + "." if guess[0] else ""):
+                continue
+            if all((other := self.guesses[reader]) and other[1] in _BETWEEN for reader in flow.after[index]):
+                self._set(index, path, "consumers")
 
     def _from_consumers(self, down: list[tuple[str, ...]]) -> None:
         flow, tree = self.flow, self.tree

@@ -289,6 +289,7 @@ class _Run:
 
 
 def _declare(modules: ModuleTable, path: str, cls: str) -> None:
+    path = modules.canonical(path)  # dynamo writes the name that the caller used
     module = modules.get(path)
     if module is None:
         modules.add(Module(path, cls))
@@ -296,3 +297,4 @@ def _declare(modules: ModuleTable, path: str, cls: str) -> None:
         modules.add(Module(path, cls, max(1, module.calls), module.aliases, module.parameters, module.tag))
     elif not module.calls:
         module.calls = 1
+        modules.touch()

@@ -31,7 +31,6 @@ CONFIDENCE: dict[str, float] = {
     "shape-consumers": 0.92,
     "shape-common": 0.8,
     "neighbours": 0.95,
-    "sibling": 0.92,
     "class-affinity": 0.85,
     "norm-growth": 0.95,
     "bias-product": 0.99,

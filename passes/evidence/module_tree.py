@@ -50,6 +50,14 @@ class ModuleTree:
             self._lifted[path] = found
         return found
 
+    def only_loops(self, path: str) -> bool:
+        """Whether all that is known below ``path`` is one numbered list: what is passed to every item came from outside."""
+        children = self._children.get(path, ())
+        if len(children) != 1 or path in self._owners or not path:
+            return False
+        (atom,) = children
+        return self.is_container(f"{path}.{atom}" if path else atom)
+
     def site(self, path: str) -> str:
         """The module whose own code runs around that of ``path``: its parent where it is a leaf, else itself."""
         return self.lift(path.rpartition(".")[0]) if self.is_leaf(path) else self.lift(path)
