@@ -1,0 +1,193 @@
+"""modelexport batch: workers, limits, resuming, manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from modelexport.cli import modelexport as command
+from modelexport.cli.batch_worker import run_entry
+from modelexport.cli.manifest import read_manifest
+from modelexport.cli.schema import schema
+from modelexport.ir.errors import ConfigError
+
+MODELS = """
+import os, signal, sys, time
+import torch
+
+def good():
+    print("talk of the model's own")
+    return torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()), torch.randn(1, 4)
+
+def wrong():
+    raise RuntimeError("not today\\nsecond line")
+
+def slow():
+    time.sleep(600)
+
+def large():
+    kept = [b"x" * (1 << 20) for _ in range(1200)]
+    time.sleep(600)
+    return kept
+
+def crash():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    (tmp_path / "models.py").write_text(MODELS)
+
+    def write(*entries: dict[str, Any], name: str = "jobs.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        return path
+
+    return write
+
+
+def entry(name: str, **more: Any) -> dict[str, Any]:
+    return {"model": f"models.py:{name}", "output": f"{name}.onnx", "opset_version": 17, **more}
+
+
+def batch(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[dict[str, Any]]]:
+    capfd.readouterr()
+    code = command.main(["batch", *(str(argument) for argument in arguments)])
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    for line in lines:
+        jsonschema.validate(line, schema("batch_line"))
+    return code, lines
+
+
+def test_failures_do_not_stop_the_rest_and_a_second_run_resumes(
+    manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = manifest(
+        entry("crash"), entry("wrong"), entry("slow", time_limit=3), entry("large", memory_limit_mb=900), entry("good")
+    )
+    code, lines = batch(capfd, path, "--jobs", "2", "--time-limit", "120")
+    found = {line["model"].rpartition(":")[2]: line for line in lines}
+    assert code == 1
+    assert {name: line["status"] for name, line in found.items()} == {
+        "crash": "crashed",
+        "wrong": "failed",
+        "slow": "timeout",
+        "large": "memory",
+        "good": "ok",
+    }
+    assert "not today" in found["wrong"]["error"] and "\n" not in found["wrong"]["error"]
+    assert "signal 9" in found["crash"]["error"] and "3 s" in found["slow"]["error"]
+    assert found["good"]["result"]["tagged_operations"] == found["good"]["result"]["total_operations"] == 2
+    assert found["good"]["peak_memory_mb"] > 50
+    assert (tmp_path / "good.onnx").exists() and (tmp_path / "good_hierarchy.json").exists()
+    assert len((tmp_path / "jobs.jsonl.results.jsonl").read_text().splitlines()) == 5
+
+    (tmp_path / "models.py").touch()  # another time of change makes another fingerprint
+    path = manifest(entry("good"))
+    assert batch(capfd, path)[1][0]["resumed"] is False
+    written = (tmp_path / "good.onnx").stat().st_mtime_ns
+    code, lines = batch(capfd, path)
+    assert code == 0 and [(line["status"], line["resumed"]) for line in lines] == [("ok", True)]
+    assert (tmp_path / "good.onnx").stat().st_mtime_ns == written
+
+
+def test_dask_runs_the_same_batch(manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    path = manifest(entry("good"), entry("wrong"))
+    code, lines = batch(capfd, path, "--backend", "dask", "--jobs", "2")
+    assert code == 1 and sorted(line["status"] for line in lines) == ["failed", "ok"]
+
+
+def test_a_scheduler_that_is_not_there(manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    path = manifest(entry("good"))
+    assert command.main(["batch", str(path), "--backend", "dask", "--address", "nowhere://x"]) == 2
+    assert "no dask scheduler at nowhere://x" in capfd.readouterr().err
+
+
+def test_a_missing_backend_is_named(
+    manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    path = manifest(entry("good"))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert command.main(["batch", str(path), "--backend", "ray"]) == 2
+    assert "pip install" in capfd.readouterr().err
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert command.main(["batch", str(path)]) == 2
+    assert "modelexport[batch]" in capfd.readouterr().err
+
+
+def test_results_cut_off_by_a_crash_are_repeated(
+    manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, results = manifest(entry("good"), entry("wrong")), tmp_path / "r.jsonl"
+    answers = {"good": {"status": "ok", "result": {}}, "wrong": {"status": "failed", "error": "no"}}
+
+    def pretend(todo: Any, *_: Any) -> Any:
+        for each, mark in todo:
+            name = each.model.rpartition(":")[2]
+            each.output.touch()
+            line = {"model": each.model, "output": str(each.output), "seconds": 0.0, "resumed": False}
+            yield {**line, "fingerprint": mark, **answers[name]}
+
+    monkeypatch.setattr("modelexport.cli.batch._run", pretend)
+    assert batch(capfd, path, "--results", results)[0] == 1
+    whole = results.read_text()
+    results.write_text(whole[:-20])  # the second line is cut off
+    answers["wrong"] = {"status": "ok", "result": {}}
+    code, lines = batch(capfd, path, "--results", results)
+    assert code == 0 and [line["resumed"] for line in lines] == [True, False]
+    assert [line["resumed"] for line in batch(capfd, path, "--results", results)[1]] == [True, True]
+    assert [line["resumed"] for line in batch(capfd, path, "--results", results, "--fresh")[1]] == [False, False]
+    (tmp_path / "good.onnx").unlink()
+    assert [line["resumed"] for line in batch(capfd, path, "--results", results)[1]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no models"),
+        ("{}", 'line 1: "model" is missing'),
+        ('{"model": "m.py"}', '"output" is missing'),
+        ('{"model": "m.py", "output": 3}', "output must be text, not 3"),
+        ('{"model": "m.py", "output": "o.onnx", "optset_version": 3}', 'did you mean "opset_version"'),
+        ('{"model": "m.py", "output": "o.onnx", "time_limit": -1}', "outside 0"),
+        ('{"model": "m.py", "output": "o.onnx"}\n{"model": "n.py", "output": "./o.onnx"}', "two entries write o.onnx"),
+        ('{"model": "m.py", "output": "o.onnx"', "not JSON"),
+        ("[1]", "must be a table"),
+    ],
+)
+def test_wrong_manifests(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_manifest(path)
+    assert message in str(caught.value) and "jobs.jsonl" in str(caught.value)
+
+
+def test_toml_and_merged_configuration(tmp_path: Path) -> None:
+    (tmp_path / "m.py").touch()
+    (tmp_path / "c.json").write_text('{"opset_version": 14, "exporter": "torchscript"}')
+    (tmp_path / "jobs.toml").write_text(
+        '[[models]]\nmodel = "m.py:build"\noutput = "o.onnx"\nconfig = "c.json"\nopset_version = 17\n'
+        'input_shape = {x = [1, 3]}\n[[models]]\nmodel = "demo:transformer"\noutput = "d.onnx"\n'
+    )
+    first, second = read_manifest(tmp_path / "jobs.toml")
+    assert first.model == f"{tmp_path / 'm.py'}:build" and first.output == tmp_path / "o.onnx"
+    assert first.options == {"opset_version": 17, "exporter": "torchscript"}
+    assert first.own == {"input_shape": {"x": [1, 3]}} and second.model == "demo:transformer"
+    before = first.fingerprint()
+    (tmp_path / "m.py").write_text("changed = True")
+    assert first.fingerprint() != before
+
+
+def test_a_child_that_is_not_python_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    line = run_entry({}, None, None)
+    assert line["status"] == "crashed" and "exit code 1" in line["error"]
