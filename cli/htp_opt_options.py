@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +88,7 @@ class Options:
             if target in (None, STREAM):
                 continue
             for what, source in inputs.items():
-                if source not in (None, STREAM) and _same_file(str(target), str(source)):
+                if source is not None and _same_file(str(target), str(source)):
                     if name == "-o" and what == "the input":
                         if self.in_place:
                             continue
@@ -103,8 +104,8 @@ class Options:
             path = inputs[name]
             if path is not None:
                 try:
-                    with open(path, "rb"):
-                        pass
+                    if not stat.S_ISFIFO(os.stat(path).st_mode):  # a pipe can be opened only once
+                        open(path, "rb").close()
                 except OSError as error:
                     raise InputError(f"{path}: {error.strerror or error} ({name})") from None
 
@@ -128,8 +129,9 @@ class Options:
 
 
 def _same_file(left: str, right: str) -> bool:
-    """Whether two paths are one file, through links of both kinds too."""
+    """Whether two paths are one file, through links of both kinds too; ``-`` on the right is what stdin reads."""
     try:
-        return os.path.samefile(left, right)
-    except OSError:
-        return os.path.realpath(left) == os.path.realpath(right)
+        found = os.fstat(sys.stdin.fileno()) if right == STREAM else os.stat(right)
+        return os.path.samestat(os.stat(left), found)
+    except (OSError, ValueError):
+        return right != STREAM and os.path.realpath(left) == os.path.realpath(right)

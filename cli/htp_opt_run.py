@@ -63,6 +63,10 @@ class Job(Options):
         finally:
             self._tell_reproducer(reproducer)
             self._warnings(model)
+        if os.environ.get("MODELEXPORT_AUX_OPS_DEBUG") == "1":
+            from modelexport.frontend.auxiliary import log_auxiliary
+
+            log_auxiliary(model)
         problems = [str(finding) for finding in run.findings] + self._checker_problems(model)
         for problem in problems:
             out.say(f"error: {out.one_line(problem)}")
@@ -80,6 +84,7 @@ class Job(Options):
             reference=Path(self.reference) if self.reference is not None else None,
             trace=Path(self.trace) if self.trace is not None else None,
             memory_limit_mb=memory_limit_mb(),
+            progress=out.progress if sys.stderr.isatty() and not self.quiet else None,
         )
 
     def _instruments(self) -> list[Instrument]:
@@ -234,8 +239,6 @@ class Job(Options):
         import logging
 
         level = logging.DEBUG if self.debug or self.verbose > 1 else logging.INFO if self.verbose else logging.WARNING
-        if os.environ.get("MODELEXPORT_AUX_OPS_DEBUG") == "1":
-            level = logging.DEBUG
         logger = logging.getLogger("modelexport")
         logger.setLevel(level)
         if not any(isinstance(handler, out.TalkHandler) for handler in logger.handlers):

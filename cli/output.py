@@ -82,6 +82,11 @@ def warn(message: str) -> None:
     say(f"warning: {one_line(message)}")
 
 
+def progress(done: int, total: int) -> None:
+    """Progress of a long step on a terminal: a percentage that overwrites itself and is gone at the end."""
+    say(f"\r{100 * done // total:3d}% " if done < total else "\r     \r", newline=False)
+
+
 def put(text: str, *, to_stderr: bool = False) -> None:
     """A result: text on stdout, or on stderr where stdout carries the model.
 

@@ -180,6 +180,27 @@ def test_an_output_that_is_the_input_is_refused(model: Path, alias: str, capsys:
     assert tags(model)[0] == "encoder"
 
 
+def test_an_output_that_stdin_reads_is_refused(model: Path) -> None:
+    before = model.read_bytes()
+    with open(model, "rb") as stream:
+        done = program("-", "-o", model, stdin=stream)
+    assert (done.returncode, done.stderr) == (2, b"error: model.onnx: is the input; --in-place writes over it\n")
+    assert model.read_bytes() == before
+
+
+def test_auxiliary_decisions_are_logged_when_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proto = onnx.load(model)
+    proto.graph.node[0].op_type = "Identity"
+    onnx.save(proto, model)
+    assert htp_opt.main([str(model), "-o", "out.onnx", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("MODELEXPORT_AUX_OPS_DEBUG", "1")
+    assert htp_opt.main([str(model), "-o", "out.onnx", "-q"]) == 0
+    assert "Identity main: node 0 (/encoder/Relu): encoder by " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
