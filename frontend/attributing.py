@@ -1,4 +1,4 @@
-"""Giving the nodes of a TorchScript export the modules that its scopes name."""
+"""Giving the nodes of a fresh export the modules that its exporter knows, where the nodes themselves don't tell."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
 
-BY = "torchscript-export"
-SCOPE_RULE = "torchscript-scope"
+BY = "export"
+SCOPE_RULE = "exporter-scope"
 COPY_RULE = "parameter-copy"
 
 
@@ -27,6 +27,7 @@ def apply_scopes(model: Model, paths: Mapping[str, str]) -> None:
     for node in model.nodes():
         path = next((paths[value] for value in node.outputs if value in paths), None)
         if path is not None:
+            path = model.modules.canonical(path)
             attribution = shared.get(path)
             if attribution is None:
                 attribution = shared[path] = Attribution(path, Source.SCOPE, SCOPE_RULE, 1.0, (), BY)

@@ -6,11 +6,15 @@ matter.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import onnx
 from onnx import version_converter
 
 from modelexport.frontend.trace import first_line
 from modelexport.ir.errors import ExportError
+
+Message = TypeVar("Message", onnx.TensorProto, onnx.AttributeProto)
 
 SMALL = 1024  # elements; shapes and axes, which become attributes in older opsets, are smaller
 
@@ -24,12 +28,15 @@ def convert(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     if proto.functions:
         raise ExportError(f"no conversion reaches opset {opset}: the graph has local functions")
     weights = _take_weights(proto.graph)
+    aside = _set_aside(proto, opset)
     try:
         try:
             converted: onnx.ModelProto = version_converter.convert_version(proto, opset)
+            _take_back(converted)
             _drop_defaults(converted.graph, opset)
             onnx.checker.check_model(converted)
         finally:
+            _take_back(proto, aside)
             _give_weights(proto.graph, weights)
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"no conversion reaches opset {opset}: {first_line(error)}") from error
@@ -70,9 +77,9 @@ def _take_weights(graph: onnx.GraphProto) -> Weights:
     return taken
 
 
-def _copy(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    copy = onnx.TensorProto()
-    copy.CopyFrom(tensor)
+def _copy(message: Message) -> Message:
+    copy = type(message)()
+    copy.CopyFrom(message)
     return copy
 
 
@@ -87,6 +94,58 @@ def _give_weights(graph: onnx.GraphProto, weights: Weights) -> None:
     del graph.initializer[:]
     graph.initializer.extend(tensor for tensor, _ in weights)
     graph.initializer.extend(small)
+
+
+ASIDE = "modelexport.aside"  # a domain that the converter leaves alone
+Aside = list[tuple[onnx.NodeProto, list[onnx.AttributeProto]]]
+
+
+def _set_aside(proto: onnx.ModelProto, opset: int) -> Aside:
+    """Hide from the converter what needs no conversion though it has no adapter for it: a Split into equal parts."""
+    if opset < 13:
+        return []
+    graph = proto.graph
+    shapes = {
+        value.name: [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }
+    hidden: Aside = []
+    for node in graph.node:
+        if node.op_type == "Split" and node.domain in ("", "ai.onnx") and _splits_alike(node, shapes):
+            hidden.append((node, [_copy(attribute) for attribute in node.attribute]))
+            kept = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            node.domain = ASIDE
+    if hidden:
+        proto.opset_import.add(domain=ASIDE, version=1)
+    return hidden
+
+
+def _splits_alike(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> bool:
+    """Whether the Split means the same without ``num_outputs``."""
+    if len(node.input) > 1 and node.input[1]:
+        return True
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    shape = shapes.get(node.input[0], [])
+    size = shape[axis] if -len(shape) <= axis < len(shape) else 0
+    return size > 0 and size % len(node.output) == 0
+
+
+def _take_back(proto: onnx.ModelProto, hidden: Aside | None = None) -> None:
+    """Undo ``_set_aside``; the attributes come back only where ``hidden`` has them."""
+    for node in proto.graph.node:
+        if node.domain == ASIDE:
+            node.domain = ""
+    known = [entry for entry in proto.opset_import if entry.domain != ASIDE]
+    if len(known) != len(proto.opset_import):
+        kept = [(entry.domain, entry.version) for entry in known]
+        del proto.opset_import[:]
+        for domain, version in kept:
+            proto.opset_import.add(domain=domain, version=version)
+    for node, attributes in hidden or ():
+        del node.attribute[:]
+        node.attribute.extend(attributes)
 
 
 def _drop_defaults(graph: onnx.GraphProto, opset: int) -> None:

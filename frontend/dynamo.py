@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import onnx
 import torch
 
 from modelexport.frontend.calls import TORCH_LOCK
@@ -18,7 +20,9 @@ from modelexport.frontend.state import kept_model, kept_random_state, kept_torch
 from modelexport.frontend.trace import first_line
 from modelexport.frontend.weights import taken_out
 from modelexport.ir.errors import ExportError
+from modelexport.passes.evidence.torch_metadata import NAME_SCOPES, is_path
 
+_OF_SEQUENCE = re.compile(r"_split_\d+$")
 FIRST_OPSET = 18  # below it torch converts, drops all metadata, or silently returns 18
 
 
@@ -49,7 +53,8 @@ def export_dynamo(
     if keep_inputs:
         program.model.graph.inputs.extend(program.model.graph.initializers.values())
     weights = taken_out(program.model)
-    exported = Exported("dynamo", program.model_proto, weights=weights)
+    proto = program.model_proto
+    exported = Exported("dynamo", proto, unrecorded_paths(proto, program.exported_program), weights)
     if opset is not None and opset < exported.opset_version:
         try:
             exported.proto = convert(exported.proto, opset)
@@ -62,6 +67,23 @@ def export_dynamo(
             reached = exported.opset_version
             exported.warnings.append(f"opset_version={opset} was asked for, the model is in {reached}: {error}")
     return exported
+
+
+def unrecorded_paths(proto: onnx.ModelProto, program: Any) -> dict[str, str]:
+    """Module path by output, for nodes that torch's rewrites left without a record: ONNX values are named after the
+    nodes of the exported program (a Split that was a sequence: ``<node>_split_<i>``), which still know their module."""
+    bare = [node for node in proto.graph.node if not any(entry.key == NAME_SCOPES for entry in node.metadata_props)]
+    if not bare or program is None:
+        return {}
+    stacks = {node.name: node.meta.get("nn_module_stack") for node in program.graph.nodes}
+    found: dict[str, str] = {}
+    for node in bare:
+        for output in node.output:
+            stack = stacks.get(output) or stacks.get(_OF_SEQUENCE.sub("", output))
+            path = str(list(stack.values())[-1][0]) if stack else None
+            if path is not None and (not path or is_path(path)):
+                found[output] = path
+    return found
 
 
 def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any]) -> Any:

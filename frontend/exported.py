@@ -24,7 +24,7 @@ class Exported:
     Attributes:
         exporter: which of torch's exporters made it.
         proto: the graph; the initializers of ``weights`` refer to external data that is yet to be written.
-        paths: module path by value name, as the TorchScript scopes have it; dynamo's are in the nodes' metadata.
+        paths: module path by value name where the node's metadata does not tell: all of TorchScript's, few of dynamo's.
         weights: the larger weights, by initializer.
         warnings: what a user should know about it.
     """
