@@ -39,15 +39,15 @@ class Flow:
         self.before: list[list[int]] = []
         self.after: list[list[int]] = [[] for _ in self.nodes]
         for index, node in enumerate(self.nodes):
-            makers: list[int] = []
+            makers: dict[int, None] = {}  # in the order of the inputs; there may be very many
             for value in (*node.inputs, *node.captures) if node.captures else node.inputs:
                 maker = producer(value) if value else None
                 if maker is not None:
                     at = position[maker.id]
                     if at not in makers:
-                        makers.append(at)
+                        makers[at] = None
                         self.after[at].append(index)
-            self.before.append(makers)
+            self.before.append(list(makers))
         self.kind = self._kinds()
 
     def _kinds(self) -> list[Kind]:
