@@ -16,7 +16,7 @@ import torch
 from modelexport.frontend.inputs import normalise
 from modelexport.frontend.trace import ModelTrace, TraceEvent, module_paths, trace_model
 from modelexport.frontend.twins import twin_views
-from modelexport.ir.io.trace_file import Parameter, Trace, save_trace
+from modelexport.ir.io.trace_file import SAMPLES, STATS, Parameter, Trace, save_trace
 from modelexport.passes.evidence.fingerprints import fingerprint, row_samples
 from modelexport.passes.evidence.views import ViewBuilder
 
@@ -189,10 +189,6 @@ def parameter_table(
         array = as_array(tensor) if is_plain(tensor) else np.zeros(0)
         prints.append(fingerprint(array))
         lines.append(row_samples(array))
-    stats = np.array([p[0] for p in prints]).reshape(len(rows), -1)
-    samples = np.array([p[1] for p in prints], np.float32).reshape(len(rows), -1)
-    return tuple(rows), _sized(stats, 7), _sized(samples, 16), _sized(np.array(lines, np.float32), 16)
-
-
-def _sized(array: Array, width: int) -> Array:
-    return array.reshape(-1, width)
+    stats = np.array([p[0] for p in prints], np.float64).reshape(-1, STATS)
+    samples = np.array([p[1] for p in prints], np.float32).reshape(-1, SAMPLES)
+    return tuple(rows), stats, samples, np.array(lines, np.float32).reshape(-1, SAMPLES)

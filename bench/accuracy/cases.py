@@ -106,6 +106,7 @@ def _trace(model: str, folder: Path) -> None:
 def _own(model: str, target: Path, exporter: str) -> None:
     """Our own export; its truth is that of the foreign export of the same kind, by output name."""
     import torch
+
     from modelexport import HierarchyExporter
 
     network, example = models.get(model)

@@ -1,7 +1,7 @@
 """Small random-initialised models from public definitions, and one made to be awkward.
 
-``get(name)`` gives (model in eval mode, example keyword arguments). Parameters and statistics are shifted a little, so that no
-two are equal by accident, as in a trained model.
+``get(name)`` gives (model in eval mode, example keyword arguments). Parameters and statistics are shifted a little, so
+that no two are equal by accident, as in a trained model.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How often does every situation give the right module? Builds cases, runs pipelines, prints one table.
 
-    python bench/accuracy/run.py --cache FOLDER [--models bert,t5] [--situations trace,stripped] [--jobs 2] [--json FILE]
+    python bench/accuracy/run.py --cache FOLDER [--models bert,t5] [--situations trace] [--jobs 2] [--json FILE]
 
-exact: share of nodes whose path is the true one. hsim: (1 + common prefix) / (1 + longer depth), averaged. ECE: expected
-calibration error, the mean distance between confidence and share of right tags over ten bins.
+exact: share of nodes whose path is the true one. hsim: (1 + common prefix) / (1 + longer depth), averaged. ECE:
+expected calibration error, the mean distance between confidence and share of right tags over ten bins.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     """One row for every node whose module is known."""
     import onnx
     import variants
+
     from modelexport.ir.io.reader import from_proto
     from modelexport.passes import PassContext, PassManager, Pipeline
 

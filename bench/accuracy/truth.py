@@ -1,9 +1,10 @@
 """Exports with ground truth: which module is every node from?
 
-Built apart from the code under test. TorchScript: every node's full scope is read in the exporter's last pass, the module map
-having been set to full dotted names. torch.export: ``pkg.torch.onnx.name_scopes`` of the node. Constants without a scope take
-the one scope that all their readers have. The path is the innermost module whose ``__call__`` was active, under its first
-``named_modules()`` name; operators of forward hooks belong to the hooked module where the exporter tells them apart.
+Built apart from the code under test. TorchScript: every node's full scope is read in the exporter's last pass, the
+module map having been set to full dotted names. torch.export: ``pkg.torch.onnx.name_scopes`` of the node. Constants
+without a scope take the one scope that all their readers have. The path is the innermost module whose ``__call__`` was
+active, under its first ``named_modules()`` name; operators of forward hooks belong to the hooked module where the
+exporter tells them apart.
 """
 
 from __future__ import annotations

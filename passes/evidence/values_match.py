@@ -24,6 +24,8 @@ Array = npt.NDArray[Any]
 MANY = 48  # a class with more events than this names no candidates; its members are found through neighbours
 MARGINS = (2.0, 1.0, 0.5, 0.2, 0.02)
 _SAME_ORDER = 0.995
+_CARRIERS = 4  # so many events that only carry a value may be left out between two nodes
+_FAR = 0.8  # what a neighbour beyond such events counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Side:
     def node(self, event: int) -> str:
         return self.view.nodes[event] if self.view.nodes else ""
 
+    def carries(self, event: int) -> bool:
+        """Whether an event only hands on a value it reads, perhaps in another order of elements."""
+        value = self.main(event)
+        return value >= 0 and any(self.classes[v] == self.classes[value] for v in self.reads[event])
+
     def main(self, event: int) -> int:
         """The first value an event makes whose class is known, else -1."""
         return next((v for v in self.makes[event] if self.classes[v] >= 0), -1)
@@ -98,11 +105,26 @@ class Matcher:
         for e in range(len(source)):
             for cls in {self.s.classes[v] for v in self.s.makes[e]} - {-1}:
                 self.by_class[cls].append(e)
+        self.carried = [self.s.carries(e) for e in range(len(source))]
+        self.far_after = [self._through(e, self.s.after) for e in range(len(source))]
+        self.far_before = [self._through(e, self.s.before) for e in range(len(source))]
         self.by_name: dict[str, list[int]] = defaultdict(list)
         if self.twin:
             for e in range(len(source)):
                 for name in {self.s.node(e), *(self.s.name(v) for v in self.s.makes[e])} - {""}:
                     self.by_name[name].append(e)
+
+    def _through(self, event: int, steps: list[list[int]]) -> set[int]:
+        """Neighbours of an event and, through events that only carry a value and may be missing in the graph, theirs."""
+        found: set[int] = set()
+        queue = deque((near, 0) for near in steps[event])
+        while queue and len(found) < MANY:
+            near, depth = queue.popleft()
+            if near not in found:
+                found.add(near)
+                if self.carried[near] and depth < _CARRIERS:
+                    queue.extend((more, depth + 1) for more in steps[near])
+        return found
 
     def run(self) -> dict[int, Found]:
         """Match all that can be matched."""
@@ -171,10 +193,10 @@ class Matcher:
             near.update(self.by_name.get(name, ())[:MANY])
         for p in self.t.before[t]:
             if p in self.found:
-                near.update(self.s.after[self.found[p].event][:MANY])
+                near.update(self.far_after[self.found[p].event])
         for c in self.t.after[t]:
             if c in self.found:
-                near.update(self.s.before[self.found[c].event])
+                near.update(self.far_before[self.found[c].event])
         return [e for e in near if self._possible(t, e, cls)]
 
     def _possible(self, t: int, e: int, cls: int) -> bool:
@@ -207,11 +229,13 @@ class Matcher:
             b = next((v for v in source.makes[e] if source.classes[v] == cls), b)
             score += 1.0 if target.orders[a] == source.orders[b] else 0.0
             score += 0.5 if target.shapes[a] == source.shapes[b] else 0.0
+            if not self.twin and target.carries(t) == self.carried[e]:
+                score += 1.0
         alike = 0.0
         reads = target.reads[t]
         if reads:
             values = {source.classes[v] for v in source.reads[e]} - {-1}
-            makers = set(source.before[e])
+            makers, far_makers = set(source.before[e]), self.far_before[e]
             share = 1.0 / len(reads)
             for value in reads:
                 if target.classes[value] in values:
@@ -222,6 +246,8 @@ class Matcher:
                     continue
                 if hit.event in makers:
                     alike += 1.5 * share
+                elif hit.event in far_makers:
+                    alike += 1.5 * share * _FAR
                 elif hit.event > e:
                     score -= 1.0
                 elif hit.event == e and self.twin:
@@ -230,8 +256,8 @@ class Matcher:
         if readers:
             known = [found[r].event for r in readers if r in found]
             if known:
-                there = set(source.after[e])
-                alike += 1.5 * sum(r in there for r in known) / len(known)
+                there, far = set(source.after[e]), self.far_after[e]
+                alike += 1.5 * sum(1.0 if r in there else _FAR if r in far else 0.0 for r in known) / len(known)
                 score -= 0.5 * sum(r < e for r in known) / len(known)
         score -= (1.5 if self.twin else 0.3) * min(self.used[e], 2)
         return score + alike, alike
