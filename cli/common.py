@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,19 +29,20 @@ class Talk:
         if self.verbose or self.debug or sys.stderr.isatty():
             say(message)
 
-    def listen(self) -> None:
-        """Let the library's log go to stderr."""
-        if not (self.verbose or self.debug):
-            return
+    def listen(self, context: click.Context) -> None:
+        """Let the library's log go to stderr until the command ends."""
         logger = logging.getLogger("modelexport")
-        logger.setLevel(logging.DEBUG if self.debug else logging.INFO)
+        level = logging.DEBUG if self.debug else logging.INFO
         if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
-            logger.addHandler(_EchoHandler())
+            handler, before = _EchoHandler(), logger.level
+            logger.addHandler(handler)
+            context.call_on_close(lambda: (logger.removeHandler(handler), logger.setLevel(before)))
+        logger.setLevel(level)
 
     @contextmanager
-    def without_python_warnings(self) -> Iterator[None]:
-        """Keep torch's own warnings off stderr, unless debugging: what matters to a user is in our results."""
-        with warnings.catch_warnings():
+    def around_model_code(self) -> Iterator[None]:
+        """What a model or torch prints is talk; Python's warnings are for those who debug it."""
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
             if not self.debug:
                 warnings.simplefilter("ignore")
             yield
@@ -80,10 +81,11 @@ def talk() -> Talk:
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    state = context.find_root().ensure_object(Talk)
+    root = context.find_root()
+    state = root.ensure_object(Talk)
     if value:
         setattr(state, str(parameter.name), True)
-    state.listen()
+        state.listen(root)
 
 
 def show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from modelexport.cli.common import format_option, talk, talk_options
 from modelexport.cli.output import put, put_json, summary_text
+from modelexport.cli.source import require_torch
 
 
 @click.command("demo", short_help="Export a small built-in transformer and show its module tree.")
@@ -26,10 +27,12 @@ def command(folder: Path, exporter: str, fmt: str) -> None:
       modelexport demo elsewhere --exporter dynamo
     """
     from modelexport.cli.analyze import summarize
+
+    require_torch()
     from modelexport.frontend.demo import run_demo
 
     talk().say(f"exporting demo:transformer to {folder}")
-    with talk().without_python_warnings():
+    with talk().around_model_code():
         result = run_demo(folder, exporter=exporter)
     summary = summarize(Path(result["output_path"]))
     if fmt == "json":

@@ -42,19 +42,21 @@ class ExportRequest:
 
 def run_export(request: ExportRequest) -> dict[str, Any]:
     """Load, export and report. Raises ModelExportError."""
+    from modelexport.ir.io.atomic import check_writable
     from modelexport.unified_export import EXPORTER_OPTIONS, UnifiedExporter
 
     options = dict(request.options)
-    _check_folder(request.output)
+    check_writable(request.output)
     specs = options.pop("input_specs", None)
     talk().say(f"loading {request.model}")
-    model, inputs = open_source(
-        request.model,
-        input_specs=specs,
-        input_shape=request.input_shape,
-        trust_remote_code=request.trust_remote_code,
-        allow_pickle=request.allow_pickle,
-    )
+    with talk().around_model_code():
+        model, inputs = open_source(
+            request.model,
+            input_specs=specs,
+            input_shape=request.input_shape,
+            trust_remote_code=request.trust_remote_code,
+            allow_pickle=request.allow_pickle,
+        )
     axes = {**getattr(inputs, "dynamic_axes", {}), **options.pop("dynamic_axes", {})}
     if axes:
         options["dynamic_axes"] = axes
@@ -66,11 +68,11 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
         options.pop("strategy", "auto"),
         options.pop("enable_performance_monitoring", False),
         optimize=options.pop("optimize", False),
-        verbose=False,
+        verbose=talk().verbose,
         **{key: options.pop(key) for key in EXPORTER_OPTIONS if key in options},
     )
     talk().say(f"exporting {type(model).__name__} to {request.output}")
-    with talk().without_python_warnings():
+    with talk().around_model_code():
         return exporter.export(model, inputs, request.output, **options)
 
 
@@ -122,15 +124,6 @@ def command(
         put_json(report)
     else:
         _show(report)
-
-
-def _check_folder(output: Path) -> None:
-    from modelexport.ir.errors import OutputError
-    from modelexport.ir.io.atomic import check_writable
-
-    if output.suffix == "":
-        raise OutputError(f"{output}: an ONNX file's name ends in .onnx")
-    check_writable(output)
 
 
 def _show(report: Mapping[str, Any]) -> None:

@@ -68,8 +68,9 @@ def report_error(error: Exception) -> int:
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks or other control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """``text`` on one line: spaces for line breaks, other characters that can't be shown escaped."""
+    shown = (c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode() for c in text)
+    return " ".join("".join(shown).split())
 
 
 def say(text: str, *, newline: bool = True) -> None:

@@ -60,6 +60,16 @@ def shapes_of(given: tuple[tuple[str, list[int]], ...]) -> Shapes:
     return shapes
 
 
+def require_torch() -> None:
+    """Raises MissingExtraError where torch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        from modelexport.ir.errors import MissingExtraError
+
+        raise MissingExtraError("torch", "torch", "this command") from error
+
+
 def open_source(
     model: str,
     *,
@@ -76,6 +86,7 @@ def open_source(
         InputError: MODEL can't be loaded, or there are no inputs; the message says what to pass.
         ConfigError: a specification or a shape does not fit.
     """
+    require_torch()
     from modelexport.frontend import inputs, models
     from modelexport.ir.errors import InputError
 

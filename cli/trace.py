@@ -40,17 +40,17 @@ def command(
     check_writable(output)
     options = load_config(config) if config is not None else {}
     talk().say(f"loading {model}")
-    module, inputs = open_source(
-        model,
-        input_specs=options.get("input_specs"),
-        input_shape=shapes_of(input_shape),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    from modelexport.frontend.value_trace import write_trace
+    with talk().around_model_code():
+        module, inputs = open_source(
+            model,
+            input_specs=options.get("input_specs"),
+            input_shape=shapes_of(input_shape),
+            trust_remote_code=trust_remote_code,
+            allow_pickle=allow_pickle,
+        )
+        from modelexport.frontend.value_trace import write_trace
 
-    talk().say(f"running {type(module).__name__}")
-    with talk().without_python_warnings():
+        talk().say(f"running {type(module).__name__}")
         written = write_trace(module, _as_given(inputs), output)
     put(f"{written}: {written.stat().st_size / 1024:.0f} KB")
 

@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -188,15 +189,32 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
         raise MissingExtraError("transformers", "hf", f"loading the checkpoint {name}") from error
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **options)
-        kind = _model_class(transformers, config)
-        if not allow_pickle:
-            options["use_safetensors"] = True
-        model = kind.from_pretrained(name, config=config, **options)
+        with _progress_on_terminals_only(transformers):
+            config = transformers.AutoConfig.from_pretrained(name, **options)
+            kind = _model_class(transformers, config)
+            if not allow_pickle:
+                options["use_safetensors"] = True
+            model = kind.from_pretrained(name, config=config, **options)
     except Exception as error:  # transformers raises whatever its many loaders raise; it is chained and told
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise InputError(f"{name}: brings its own Python code: give --trust-remote-code to run it") from error
         raise InputError(f"{name}: not a model file, nor a checkpoint that loads: {first_line(error)}") from error
     model.eval()
     return Source(model, infer(model))
+
+
+@contextmanager
+def _progress_on_terminals_only(transformers: Any) -> Iterator[None]:
+    """Keep progress bars out of files and pipes."""
+    settings = transformers.utils.logging
+    quiet = settings.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if quiet:
+        settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet:
+            settings.enable_progress_bar()
 
 
 def _model_class(transformers: Any, config: Any) -> Any:
