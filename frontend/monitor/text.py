@@ -25,7 +25,7 @@ STYLES: dict[str, str] = {
 }
 """Rich style of each style name."""
 
-_NUMBER = re.compile(r"(?<![^\s(\[])\d[\d,]*(?:\.\d+)?%?(?![^\s)\],])")
+_NUMBER = re.compile(r"(?<![^\s(\[])\d+(?:,\d{3})*(?:\.\d+)?%?(?=[)\],.:;]*(?:\s|$))")
 _ASCII = str.maketrans({"─": "-", "━": "=", "│": "|", "├": "|", "└": "`", "…": "~", "█": "#", "░": ".", "→": ">"})
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep, ModuleInfo
-from modelexport.frontend.monitor.text import cells
+from modelexport.frontend.monitor.text import cells, numbered
 
 Make = Callable[..., HTPExportMonitor]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -317,3 +317,12 @@ def test_a_warning_is_shown_once(monitored: Make) -> None:
     )
     assert monitor.get_console_output().count("dynamo could not export") == 1
     assert monitor.get_report().count("dynamo could not export") == 1
+
+
+def test_numbers_stand_out_only_where_they_stand_alone() -> None:
+    def numbers(text: str) -> list[str]:
+        return [part for part, style in numbered(text) if style == "number"]
+
+    text = "50 (100.0%) of 1,234: int64 [2, 16], blocks.0 v1.2 3x 1,2 17."
+    assert numbers(text) == ["50", "100.0%", "1,234", "2", "16", "17"]
+    assert "".join(part for part, _ in numbered("a 1, b")) == "a 1, b"
