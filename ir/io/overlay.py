@@ -49,9 +49,9 @@ def _rewrite(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, spine: s
         nodes = [_node_proto(node, edits) for node in graph.nodes]
         del proto.node[:]
         proto.node.extend(nodes)
-        if isinstance(proto, onnx.GraphProto):
+        if edits.renamed and isinstance(proto, onnx.GraphProto):
             _rename_graph(graph, proto, edits)
-        else:
+        elif isinstance(proto, onnx.FunctionProto):
             _rename_function(graph, proto)
         _keep_value_info(graph, proto, edits)
     for node_id, bodies in graph.bodies.items():
@@ -109,6 +109,8 @@ def _rename_function(graph: Graph, proto: onnx.FunctionProto) -> None:
 
 def _keep_value_info(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, edits: Edits) -> None:
     """Rename value_info along, and drop what describes values that are gone."""
+    if not (edits.removed or edits.renamed or edits.forgotten):
+        return
     removed = {text(name) for node in edits.removed.values() if node.proto is not None for name in node.proto.output}
     gone = {name for name in removed if not graph.defines(edits.renamed.get(name, name))} | edits.forgotten
     kept: list[onnx.ValueInfoProto] = []
@@ -129,19 +131,21 @@ def _import_domains(model: Model, result: onnx.ModelProto) -> None:
 
     protos = {id(graph): proto for graph, proto in zip(model.functions, result.functions, strict=True)}
     for graph in model.graphs():
-        for node_id in graph.edits.order if graph.edits is not None else ():
-            node = graph.node(node_id)
-            home = graph
-            while home.parent is not None:
-                home = home.parent
-            target: Any = protos.get(id(home), result)
-            if _imports(target.opset_import, node.domain) or (
-                target is not result and not target.opset_import and _imports(result.opset_import, node.domain)
+        if graph.edits is None:
+            continue
+        home = graph
+        while home.parent is not None:
+            home = home.parent
+        target: Any = protos.get(id(home), result)
+        users = {node.domain: node for node in map(graph.node, reversed(graph.edits.order))}
+        for domain, node in sorted(users.items()):
+            if _imports(target.opset_import, domain) or (
+                target is not result and not target.opset_import and _imports(result.opset_import, domain)
             ):
                 continue
-            version = surgeon.latest_version(node.domain, model.proto.ir_version)
-            target.opset_import.add(domain=node.domain, version=version)
-            message = f"{home.scope}: opset_import {node.domain or 'ai.onnx'} {version} is added for {node.op_type}"
+            version = surgeon.latest_version(domain, model.proto.ir_version)
+            target.opset_import.add(domain=domain, version=version)
+            message = f"{home.scope}: opset_import {domain or 'ai.onnx'} {version} is added for {node.op_type}"
             if message not in model.warnings:
                 model.warnings.append(message)
 

@@ -46,7 +46,7 @@ def apply_patches(model: Model) -> None:
 def patch_new(node: Node, proto: onnx.NodeProto) -> None:
     """Write the patches of a node that has no source into the proto made for it."""
     if node.patch:
-        _set_or_replace(proto, node.patch)
+        proto.MergeFromString(wire.metadata(onnx.NodeProto, node.patch))
     if node.doc_patch is not None:
         _set_doc(proto, node.doc_patch)
 

@@ -46,7 +46,8 @@ def string(field: int, value: str) -> bytes:
 
 def strings(field: int, values: Iterable[str]) -> bytes:
     """A repeated string field."""
-    return b"".join([string(field, value) for value in values])
+    tag = varint(field << 3 | 2)
+    return b"".join([tag + varint(len(data)) + data for data in map(encoded, values)])
 
 
 def metadata(message: type[onnx.NodeProto] | type[onnx.ModelProto], entries: Mapping[str, str | None]) -> bytes:
