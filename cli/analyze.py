@@ -72,6 +72,8 @@ def summarize(path: Path, filter_tag: str | None = None, depth: int | None = Non
         keys = {row.key for row, _ in matching(best_rows(model, path)[0], filter_tag)}
         summary = model_summary(model, str(path), nodes=[node for key, node in node_keys(model) if key in keys])
         summary["modules"] = [module for module in summary["modules"] if module["total_nodes"]]
+    for line in dict.fromkeys(model.warnings):
+        warn(line)
     if depth is not None:
         summary["modules"] = _down_to(summary["modules"], depth)
     return summary

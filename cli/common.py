@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -36,7 +37,8 @@ class Talk:
         if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
             handler, before = _EchoHandler(), logger.level
             logger.addHandler(handler)
-            context.call_on_close(lambda: (logger.removeHandler(handler), logger.setLevel(before)))
+            context.call_on_close(partial(logger.setLevel, before))
+            context.call_on_close(partial(logger.removeHandler, handler))
         logger.setLevel(level)
 
     @contextmanager

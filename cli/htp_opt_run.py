@@ -70,10 +70,11 @@ class Job(Options):
         problems = [str(finding) for finding in run.findings] + self._checker_problems(model)
         for problem in problems:
             out.say(f"error: {out.one_line(problem)}")
-        if not problems or self.keep_going:
+        refused = bool(problems) and not self.keep_going
+        if not refused:
             self._write(model)
         self._times(run)
-        self._print(model, run)
+        self._print(model, run, silent=refused and self.output is not None)
         return out.FINDINGS if problems else 0
 
     def _context(self) -> PassContext:
@@ -195,7 +196,8 @@ class Job(Options):
         writes = self.output not in (None, STREAM) and self.emit == "onnx" and not self.dry_run
         return str(self.output if writes else self.input)
 
-    def _print(self, model: Model, run: RunReport) -> None:
+    def _print(self, model: Model, run: RunReport, *, silent: bool) -> None:
+        """The result on stdout. ``silent``: what was to be written was not, so only what was asked for is printed."""
         from modelexport.passes.pipeline.report import explanation, model_summary, sources_line
 
         writes = self.output is not None and not self.dry_run
@@ -218,7 +220,7 @@ class Job(Options):
             )
         if self.report == "table" or (wanted and decisions is None):
             out.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken)
-        elif writes and not self.quiet:
+        elif writes and not silent and not self.quiet:
             out.say(f"{self.output if self.output != STREAM else 'stdout'}: {sources_line(model)}")
 
     # Talk

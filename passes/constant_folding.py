@@ -93,6 +93,7 @@ class _Constants:
         self.graph = graph
         self.max_bytes = max_bytes
         self.values: dict[str, Array | None] = {}
+        self.tensors: dict[Graph, dict[str, onnx.TensorProto]] = {}
 
     def find(self, name: str) -> Array | None:
         """The value of ``name`` if it is a small constant, here or in a scope around."""
@@ -109,9 +110,11 @@ class _Constants:
         producer = scope.producer(name)
         if producer is not None:
             return constant_value(producer, self.max_bytes)
-        if name in scope.inputs or not isinstance(scope.proto, onnx.GraphProto):
-            return None
-        tensor = next((t for t in scope.proto.initializer if text(t.name) == name), None)
+        if scope not in self.tensors:
+            given = scope.proto.initializer if isinstance(scope.proto, onnx.GraphProto) else ()
+            inputs = scope.inputs_set  # an initializer that is an input too can be overridden
+            self.tensors[scope] = {text(t.name): t for t in given if text(t.name) not in inputs}
+        tensor = self.tensors[scope].get(name)
         return _array(tensor, self.max_bytes) if tensor is not None else None
 
 

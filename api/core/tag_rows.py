@@ -64,16 +64,12 @@ def _own_record(node: Node) -> own_tags.Record | None:
 
 def _table_lookup(model: Model) -> Callable[[Node], own_tags.Record | None]:
     """What optimisers leave when they drop node metadata."""
-    try:
-        tables = own_tags.read_tables(model)
-    except own_tags.BadTable as error:
-        raise InputError(f"{model.path or 'the model'}: {error}") from error
+    tables = own_tags.tables_of(model, model.warnings)
     if tables is None:
         return lambda node: None
 
     def lookup(node: Node) -> own_tags.Record | None:
-        label = node.name or ("" if node.first_output else f"#{node.id}")
-        found = tables.find(node, label)
+        found = tables.find(node)
         return found[0] if found is not None else None
 
     return lookup
@@ -125,7 +121,7 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
         modules = read_sidecar(existing_sidecar(path)).get("modules", [])
         _add_modules(model, [entry for entry in modules if isinstance(entry, dict)])
     else:
-        tables = own_tags.read_tables(model)
+        tables = own_tags.tables_of(model, model.warnings)
         for module in tables.modules if tables is not None else ():
             model.modules.add(module)
     by_key = {row.key: row for row in rows}
