@@ -3,8 +3,9 @@
     python bench/speed.py [--repeat N] [--million] [--passes TEXT] [--keep DIR] [--json FILE]
 
 Every measurement is a fresh process, floor and htp-opt in turn; the fastest counts, since all that makes a run slower
-is something else on the machine. "Over process start" means: minus the wall time of ``python -c pass``, on both sides. The stricter rows take the wall time of ``python -c "import onnx"``
-from both sides instead. Prints one table and ends with status 0 also where a target is missed: a benchmark is no test.
+is something else on the machine. "Over process start" means: minus the wall time of ``python -c pass``, on both sides.
+The stricter rows take the wall time of ``python -c "import onnx"`` from both sides instead. Prints one table and ends
+with status 0 also where a target is missed: a benchmark is no test.
 """
 
 from __future__ import annotations
