@@ -15,13 +15,14 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.flow import Flow, Kind
-from modelexport.passes.evidence.growth import normalisations, products_of_biases
+from modelexport.passes.evidence.growth import flattened_products, normalisations, products_of_biases
 from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
 _BETWEEN = frozenset(("neighbours", "producers", "consumers"))
+_WEAK = _BETWEEN | {"guessed-consumers", "constant-common", "shape-common"}
 _READERS, _HOLDERS = 8, 6  # how many readers of a value, and modules that have it, are looked at
 
 
@@ -133,6 +134,7 @@ class _Fill:
         self.tree = tree
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
         self.paths: list[str | None] = list(self.given)
+        self.strong: list[str | None] = []
         self.guesses: list[Guess | None] = [None] * len(self.paths)
 
     def decide(self) -> list[Guess | None]:
@@ -148,7 +150,9 @@ class _Fill:
         ]
         for index, path in normalisations(flow, self.paths, parameters):
             self._set(index, path, "norm-growth")
-        anchors = list(self.paths)
+        for index, path in flattened_products(flow, self.paths):
+            self._set(index, path, "flattened-product")
+        anchors = self.strong = list(self.paths)
         up, down = flow.upstream(anchors), flow.downstream(anchors)
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
@@ -166,10 +170,28 @@ class _Fill:
         tree = self.tree
         inner = self._inside(index, up)
         across = deepest(tree.common(one, other) for one in up for other in down)
-        outer = tree.site(down[0]) if len(down) == 1 else deepest(_pairs(tree, down))
+        outer = tree.site(down[0]) if len(down) == 1 else None  # what several read is rather made outside of them
         path = deepest((inner, across, outer))
+        meeting = self._added_and_read(index, up)
+        if meeting is not None:
+            across = path = meeting
         if path is not None:
             self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
+
+    def _added_and_read(self, index: int, up: tuple[str, ...]) -> str | None:
+        """Where values are joined right before a module reads them, in a place that is not one of several like blocks."""
+        flow, tree = self.flow, self.tree
+        if sum(flow.kind[maker] >= Kind.DATA for maker in flow.before[index]) < 2:
+            return None
+        readers = {self.strong[reader] for reader in flow.after[index]}
+        candidates = [(tree.common(one, reader), one) for one in up for reader in readers if reader is not None]
+        path = deepest(shared for shared, _ in candidates)
+        if path is None:
+            return None
+        for shared, one in candidates:
+            if shared == path and not tree.is_numbered(path, one):
+                return path
+        return None
 
     def _inside(self, index: int, up: tuple[str, ...]) -> str | None:
         """The deepest module whose code can have all data that the node reads: it made it, or hands it to others."""
@@ -189,7 +211,7 @@ class _Fill:
             else:
                 met = {tree.common(one, other) for one in meeting for other in holders}
                 meeting = set(sorted(met, key=depth, reverse=True)[:_HOLDERS])
-        return deepest(sorted(meeting or ()))
+        return deepest((*sorted(meeting or ()), deepest(_pairs(tree, up))))
 
     def _draw_in(self) -> None:
         """Data that only goes to one inner module is prepared by that module's own code."""
@@ -211,9 +233,15 @@ class _Fill:
             if self.paths[index] is not None:
                 continue
             readers = dict.fromkeys(path for reader in flow.after[index] if (path := self.paths[reader]) is not None)
-            kind = "constant" if flow.kind[index] == Kind.CONSTANT else "shape"
             if readers:
-                self._set(index, *_agreed(tree, readers, kind))
+                path, rule = _agreed(tree, readers, "constant" if flow.kind[index] == Kind.CONSTANT else "shape")
+                guessed = any(self._is_weak(reader) for reader in flow.after[index])
+                self._set(index, path, "guessed-consumers" if guessed else rule)
+
+    def _is_weak(self, index: int) -> bool:
+        """Whether the path of a node is itself no more than what lies around it."""
+        guess = self.guesses[index]
+        return guess is not None and guess[1] in _WEAK
 
 
 def _pairs(tree: ModuleTree, paths: tuple[str, ...]) -> list[str]:

@@ -27,6 +27,22 @@ def products_of_biases(flow: Flow, paths: list[str | None], weights: frozenset[s
     return found
 
 
+def flattened_products(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
+    """The reshapes around a Gemm that takes more than a matrix: flattened for it, and its result given back the shape."""
+    found = []
+    for index, path in enumerate(paths):
+        if path is None or flow.nodes[index].op_type != "Gemm" or len(flow.after[index]) != 1:
+            continue
+        data = flow.graph.producer(flow.nodes[index].inputs[0])
+        after = flow.after[index][0]
+        before = next((maker for maker in flow.before[index] if flow.nodes[maker] is data), None)
+        if before is None or paths[before] is not None or paths[after] is not None or len(flow.after[before]) != 1:
+            continue
+        if flow.nodes[before].op_type == flow.nodes[after].op_type == "Reshape":
+            found += [(before, path), (after, path)]
+    return found
+
+
 def normalisations(flow: Flow, paths: list[str | None], anchored: list[int]) -> list[tuple[int, str]]:
     """Nodes that normalise what an anchored scale or bias is then applied to.
 

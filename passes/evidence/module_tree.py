@@ -51,12 +51,20 @@ class ModuleTree:
         return found
 
     def only_loops(self, path: str) -> bool:
-        """Whether all that is known below ``path`` is one numbered list: what is passed to every item came from outside."""
+        """Whether all that is known below ``path`` is one numbered list: what it hands to every item is not its own."""
         children = self._children.get(path, ())
         if len(children) != 1 or path in self._owners or not path:
             return False
         (atom,) = children
         return self.is_container(f"{path}.{atom}" if path else atom)
+
+    def is_numbered(self, above: str, path: str) -> bool:
+        """Whether a numbered list is on the way from ``above`` down to ``path``."""
+        while len(path) > len(above):
+            if self.is_container(path):
+                return True
+            path = path.rpartition(".")[0]
+        return False
 
     def site(self, path: str) -> str:
         """The module whose own code runs around that of ``path``: its parent where it is a leaf, else itself."""
