@@ -57,17 +57,17 @@ class ScopeCapture:
 
         utils = torch_internals.torchscript_utils()
         with ExitStack() as stack:
-            if hasattr(utils, MAP_HOOK) and hasattr(torch._C, NAME_HOOK):
+            if has_point(utils, MAP_HOOK) and has_point(torch._C, NAME_HOOK):
                 stack.enter_context(replaced(utils, MAP_HOOK, self._map_modules))
                 stack.enter_context(replaced(torch._C, NAME_HOOK, self._read_scopes))
-                if hasattr(torch._C, SCRIPT_HOOK):
+                if has_point(torch._C, SCRIPT_HOOK):
                     stack.enter_context(replaced(torch._C, SCRIPT_HOOK, self._inline_scripted))
                 if self._hooked:
                     stack.enter_context(watch_calls(self._framed))
             self.missing = [
                 name
                 for owner, name in ((utils, MAP_HOOK), (torch._C, NAME_HOOK), (torch._C, SCRIPT_HOOK))
-                if not hasattr(owner, name)
+                if not has_point(owner, name)
             ]
             yield
 
@@ -144,6 +144,11 @@ class ScopeCapture:
             if match:
                 return int(match[1]) if match[1] else None
         return None
+
+
+def has_point(owner: Any, name: str) -> bool:
+    """Whether this torch has a function to stand around."""
+    return hasattr(owner, name)
 
 
 def _number(scope: str) -> int | None:

@@ -65,10 +65,11 @@ def export_torchscript(
     else:
         weights = lifted(proto) if wants_weights else {}
     exported = Exported("torchscript", proto, capture.paths, weights)
-    if MAP_HOOK in capture.missing or NAME_HOOK in capture.missing:
+    if scopes and capture.missing:
+        lost = "scopes" if {MAP_HOOK, NAME_HOOK} & {*capture.missing} else "scopes of script functions"
         exported.warnings.append(
             f"torch {torch.__version__} has no {' and no '.join(capture.missing)}: tags come from node names and the "
-            "module table instead of the exporter's scopes"
+            f"module table where the exporter's {lost} would tell"
         )
     return exported
 
