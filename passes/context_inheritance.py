@@ -134,6 +134,7 @@ class _Fill:
         self.tree = tree
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
         self.paths: list[str | None] = list(self.given)
+        self.is_anchor: list[bool] = []
         self.strong: list[str | None] = []
         self.guesses: list[Guess | None] = [None] * len(self.paths)
 
@@ -152,6 +153,7 @@ class _Fill:
             self._set(index, path, "norm-growth")
         for index, path in flattened_products(flow, self.paths):
             self._set(index, path, "flattened-product")
+        self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
         up, down = flow.upstream(anchors), flow.downstream(anchors)
         for index, anchor in enumerate(anchors):
@@ -232,11 +234,23 @@ class _Fill:
         for index in range(len(flow.nodes) - 1, -1, -1):
             if self.paths[index] is not None:
                 continue
-            readers = dict.fromkeys(path for reader in flow.after[index] if (path := self.paths[reader]) is not None)
+            made = flow.kind[index] != Kind.CONSTANT
+            readers: dict[str, None] = {}
+            for reader in flow.after[index]:
+                path = self.paths[reader]
+                if path is not None:
+                    readers[tree.site(path) if made and self.is_anchor[reader] else path] = None
             if readers:
                 path, rule = _agreed(tree, readers, "constant" if flow.kind[index] == Kind.CONSTANT else "shape")
                 guessed = any(self._is_weak(reader) for reader in flow.after[index])
                 self._set(index, path, "guessed-consumers" if guessed else rule)
+
+    def _by_parameter(self, index: int) -> bool:
+        """Whether a node is where its parameters are, or grown from such a node."""
+        guess, attribution = self.guesses[index], self.flow.nodes[index].attribution
+        if guess is not None:
+            return guess[1] != "flattened-product"
+        return attribution is not None and attribution.source is Source.PARAMETER
 
     def _is_weak(self, index: int) -> bool:
         """Whether the path of a node is itself no more than what lies around it."""
