@@ -121,7 +121,7 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
     path, *others = readers
     for other in others:
         path = tree.common(path, other)
-    if others and tree.only_loops(path):
+    if others and kind != "constant" and tree.only_loops(path):
         path = tree.lift(path.rpartition(".")[0])
     return path, f"{kind}-common" if others else f"{kind}-consumers"
 
