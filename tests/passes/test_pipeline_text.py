@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelexport.ir import Model
@@ -274,6 +274,7 @@ RICH = st.builds(
 STEPS = st.lists(RICH | st.just(Idle()) | st.builds(Needs, count=st.integers()), max_size=4)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_every_pipeline_prints_what_parses_back(steps: list[Pass]) -> None:
     pipeline = Pipeline(tuple(steps))
@@ -281,6 +282,7 @@ def test_every_pipeline_prints_what_parses_back(steps: list[Pass]) -> None:
     assert str(parse(str(pipeline))) == str(pipeline)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('rich{}=",\\ \tidle019-_.e+none') | st.characters(), max_size=40))
 def test_any_text_parses_or_is_a_pipeline_error_with_a_column(text: str) -> None:
     try:
