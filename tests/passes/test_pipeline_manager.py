@@ -226,6 +226,30 @@ def test_the_ir_is_verified_after_an_edit(model: Model) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_an_honest_edit_is_verified_and_passes(model: Model) -> None:
+    def insert(model: Model, ctx: PassContext) -> PassResult:
+        graph = model.main
+        graph.insert("Identity", ["a"], ["a2"], inherit=[graph.nodes[0]])
+        graph.rewire(next(node for node in graph.nodes if node.op_type == "Exp"), 0, "a2")
+        return PassResult(changed=2, structure_changed=True)
+
+    tag = step(attribute("m"), "tag", establishes=frozenset({Fact.TAGGED}))
+    report = PassManager([tag, step(insert, "insert", metadata_only=False)]).run(model)
+    assert report.structure_changed
+    assert [(node.op_type, node.attribution is not None) for node in model.main.nodes] == [
+        ("Relu", True),
+        ("Identity", True),
+        ("Exp", True),
+    ]
+
+    def forget(model: Model, ctx: PassContext) -> PassResult:
+        model.main.insert("Identity", ["X"], ["loose"])
+        return PassResult(changed=0, structure_changed=True)
+
+    with pytest.raises(PassError, match="the pass forget broke tagged, which tag established"):
+        PassManager([tag, step(forget, "forget", metadata_only=False)]).run(model)
+
+
 def test_timing_notes_memory(model: Model) -> None:
     (run,) = PassManager([step(nothing)], [Timing()]).run(model).runs
     assert run.rss_mb is not None and run.peak_mb is not None and 1 < run.rss_mb <= run.peak_mb
