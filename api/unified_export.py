@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelexport.ir.errors import (
     ConfigError,
+    CoverageValidationError,
     ExportError,
     InputError,
     MemoryLimitExceeded,
@@ -30,8 +31,15 @@ log = logging.getLogger("modelexport.unified_export")
 EXPORTER_OPTIONS = (
     "builtin_tracking", "embed", "exporter", "monitor", "pipeline", "report", "sidecar", "torch_nn",
 )  # fmt: skip
-# The caller's mistake or the machine's limit: another strategy would meet it too.
-_NOT_THE_STRATEGY = (ConfigError, InputError, OutputError, MissingExtraError, MemoryLimitExceeded)
+# The caller's mistake or bound, or the machine's limit: another strategy would meet it too.
+_NOT_THE_STRATEGY = (
+    ConfigError,
+    CoverageValidationError,
+    InputError,
+    MemoryLimitExceeded,
+    MissingExtraError,
+    OutputError,
+)
 
 
 class UnifiedExporter:

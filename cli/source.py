@@ -62,12 +62,12 @@ def shapes_of(given: tuple[tuple[str, list[int]], ...]) -> Shapes:
 
 def require_torch() -> None:
     """Raises MissingExtraError where torch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
         from modelexport.ir.errors import MissingExtraError
 
-        raise MissingExtraError("torch", "torch", "this command") from error
+        raise MissingExtraError("torch", "torch", "this command")
 
 
 def open_source(

@@ -72,18 +72,11 @@ def examine(path: Path, check_consistency: bool) -> dict[str, Any]:
 
 
 def checker_error(path: Path) -> str | None:
-    """What onnx.checker has against the file, on one line; None when nothing."""
-    import onnx
+    """What onnx.checker has against the file, on one line; None when nothing. Raises InputError."""
+    from modelexport.cli.checking import check_model
+    from modelexport.ir import load_model
 
-    from modelexport.ir.errors import InputError
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        return " ".join(str(error).split("==>")[0].split())
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
-    return None
+    return check_model(load_model(path)).partition("==>")[0].strip() or None
 
 
 def _show(found: dict[str, Any]) -> None:

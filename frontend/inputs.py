@@ -129,13 +129,14 @@ def from_shapes(shapes: Mapping[str, Sequence[int | str]], model: torch.nn.Modul
 
 
 def infer(model: torch.nn.Module) -> Inputs | None:
-    """Inputs that the model itself suggests (``dummy_inputs`` of transformers models), or None."""
+    """Inputs that the model itself suggests, by its ``dummy_inputs`` or its configuration (transformers models have
+    both), or None."""
     try:
         dummy = getattr(model, "dummy_inputs", None)
     except (AttributeError, KeyError, ValueError, NotImplementedError, TypeError):
-        return None
-    if not isinstance(dummy, Mapping) or not dummy:
-        return None
+        dummy = None
+    if not isinstance(dummy, Mapping):
+        dummy = {}
     accepted = _parameters(model)
     main = getattr(model, "main_input_name", None)
     values = {
@@ -144,8 +145,38 @@ def infer(model: torch.nn.Module) -> Inputs | None:
         if isinstance(value, torch.Tensor) and (not accepted or key in accepted)
     }
     if main is not None and main not in values:
-        return None
+        config = getattr(model, "config", None)
+        tensor = _from_config(config, str(main))
+        if tensor is None:
+            return None
+        values = {str(main): tensor}
+        if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in (accepted or ("decoder_input_ids",)):
+            start = getattr(config, "decoder_start_token_id", None) or 0
+            values["decoder_input_ids"] = torch.full((1, 2), int(start))
+        return Inputs((), values)
     return Inputs((), values) if values else None
+
+
+def _from_config(config: Any, main: str) -> torch.Tensor | None:
+    """The main input of a transformers model, as its configuration describes it; None where it does not."""
+
+    def size(*names: str, default: int = 0) -> int:
+        found = next((getattr(config, name) for name in names if isinstance(getattr(config, name, None), int)), default)
+        return int(found)
+
+    if config is None:
+        return None
+    if main == "pixel_values":
+        side = getattr(config, "image_size", None) or 224
+        height, width = (side, side) if isinstance(side, int) else tuple(side)[-2:]
+        return torch.randn(1, size("num_channels", default=3), int(height), int(width))
+    if main == "input_features" and size("num_mel_bins") and size("max_source_positions"):
+        return torch.randn(1, size("num_mel_bins"), 2 * size("max_source_positions"))
+    if main == "input_values":
+        return torch.randn(1, 16000)
+    if main == "input_ids" and size("vocab_size"):
+        return torch.randint(0, size("vocab_size"), DEFAULT_INTEGER_SHAPE)
+    return None
 
 
 def tensors_of(value: Any) -> Iterator[torch.Tensor]:

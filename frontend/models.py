@@ -191,6 +191,8 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
     try:
         with _progress_on_terminals_only(transformers):
             config = transformers.AutoConfig.from_pretrained(name, **options)
+            if getattr(config, "use_cache", False):
+                config.use_cache = False  # a graph can't return the cache object
             kind = _model_class(transformers, config)
             if not allow_pickle:
                 options["use_safetensors"] = True

@@ -128,11 +128,14 @@ def constant_value(node: Node, max_bytes: int) -> Array | None:
     found = protos[0]
     if found.name == "value":
         return _array(found.t, max_bytes)
+    value: Array
     if found.name in ("value_int", "value_ints"):
-        return np.array(found.i if found.name == "value_int" else list(found.ints), dtype=np.int64)
-    if found.name in ("value_float", "value_floats"):
-        return np.array(found.f if found.name == "value_float" else list(found.floats), dtype=np.float32)
-    return None
+        value = np.array(found.i if found.name == "value_int" else list(found.ints), dtype=np.int64)
+    elif found.name in ("value_float", "value_floats"):
+        value = np.array(found.f if found.name == "value_float" else list(found.floats), dtype=np.float32)
+    else:
+        return None
+    return value if value.nbytes <= max_bytes else None
 
 
 def _array(tensor: onnx.TensorProto, max_bytes: int) -> Array | None:

@@ -241,6 +241,41 @@ def test_a_checkpoint_folder_is_exported_offline(export: Export, checkpoint: Pat
     assert tag_utils.validate_tag_consistency("o.onnx")["consistent"]
 
 
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (
+            transformers.ViTModel(
+                transformers.ViTConfig(
+                    hidden_size=8,
+                    num_hidden_layers=1,
+                    num_attention_heads=2,
+                    intermediate_size=8,
+                    image_size=8,
+                    patch_size=4,
+                )
+            ),
+            [[1, 3, 8, 8]],
+        ),
+        (
+            transformers.T5ForConditionalGeneration(
+                transformers.T5Config(vocab_size=40, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+            ),
+            [[3, 5], [3, 5], [3, 5]],
+        ),
+    ],
+)
+def test_inputs_are_inferred_from_a_checkpoint(
+    export: Export, tmp_path: Path, model: transformers.PreTrainedModel, inputs: list[list[int]]
+) -> None:
+    model.save_pretrained(tmp_path / "other")
+    code, _, err = export(tmp_path / "other", "o.onnx")
+    assert code == 0, err
+    graph = onnx.load("o.onnx").graph
+    assert [shape_of("o.onnx", index) for index in range(len(graph.input))] == inputs
+    assert not any("cache" in value.name for value in graph.output)
+
+
 def test_pickled_weights_need_a_flag(export: Export, checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     from safetensors.torch import load_file
