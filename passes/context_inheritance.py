@@ -181,7 +181,7 @@ class _Fill:
             self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
 
     def _added_and_read(self, index: int, up: tuple[str, ...]) -> str | None:
-        """Where values are joined right before a module reads them, in a place that is not one of several like blocks."""
+        """Where values are joined right before a module reads them, unless in another of several like blocks."""
         flow, tree = self.flow, self.tree
         if sum(flow.kind[maker] >= Kind.DATA for maker in flow.before[index]) < 2:
             return None

@@ -14,6 +14,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
 from modelexport.passes.evidence import doc_carrier, own_tags
+from modelexport.passes.evidence.aliases import aliases
 from modelexport.passes.evidence.anchors import anchors
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.node_names import is_plain, operator_of_name, scope_of_name, scope_of_value
@@ -35,6 +36,7 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 WINML_TAG = "winml.hierarchy.tag"
 _READ = frozenset((*own_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
+_STACKED = "torch-name-scopes"
 _BY_NAME, _BY_VALUE, _FUSED = "node-name", "output-name", "fused-name"
 
 
@@ -86,6 +88,7 @@ class _Run:
             for node in graph.nodes:
                 if node.attribution is None:
                     self._attribute(node, tables, bases)
+        self._merge_aliases()
         self._apply_parameter_names()
         self._name_modules()
         for kind, count in self.damaged.items():
@@ -108,16 +111,19 @@ class _Run:
         if scope is None or not is_plain(node.name, node.op_type):
             # Where an optimiser made the name out of another one, its last operator's output is the better record.
             made = scope_of_value(node.first_output)
+            if scope is not None:
+                self.walk.see(scope, operator_of_name(node.name, scope), self._initializers_of(node))
             if made is not None:
                 (scope, operator), rule = made, _BY_VALUE
             elif scope is not None:
                 rule, operator = _FUSED, operator_of_name(node.name, scope)
         if scope is not None:
-            read: list[str] = []
-            if operator == node.op_type:  # else an optimiser made it of several, perhaps from several modules
-                read = [value for value in node.inputs if value in self.initializers]
-            self.walk.see(scope, operator, read)
+            # A fused operator may have its parameters from another module than the one its output is named after.
+            self.walk.see(scope, operator, self._initializers_of(node) if operator == node.op_type else ())
             self.scoped[node] = scope, rule
+
+    def _initializers_of(self, node: Node) -> list[str]:
+        return [value for value in node.inputs if value in self.initializers]
 
     def _callers_first(self) -> Iterator[Graph]:
         """Every scope, a local function after all scopes that call it."""
@@ -195,6 +201,24 @@ class _Run:
             if (path, rule) in self.shared or is_path(path):
                 return self._set(node, path, rule)
         return None
+
+    def _merge_aliases(self) -> None:
+        """Give nodes recorded under an alias the module's first name."""
+        stacked = [
+            (node, attribution.path)
+            for node in (self.model.nodes() if self.stacks else ())
+            if (attribution := node.attribution) is not None and attribution.rule == _STACKED
+        ]
+        first_names = aliases(stacked, self.parameters.owner, self.model.modules)
+        for alias, first in first_names.items():
+            module = self.model.modules[first]
+            module.aliases = (*module.aliases, alias)
+            self.model.modules[alias].calls = 0
+        for node, path in stacked:
+            if path in first_names:
+                self.counts[_STACKED] -= 1
+                self.changed -= 1
+                self._set(node, first_names[path], _STACKED)
 
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""

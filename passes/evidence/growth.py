@@ -28,7 +28,7 @@ def products_of_biases(flow: Flow, paths: list[str | None], weights: frozenset[s
 
 
 def flattened_products(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
-    """The reshapes around a Gemm that takes more than a matrix: flattened for it, and its result given back the shape."""
+    """The reshapes around a Gemm: data is flattened to a matrix for it, and its result given back the shape."""
     found = []
     for index, path in enumerate(paths):
         if path is None or flow.nodes[index].op_type != "Gemm" or len(flow.after[index]) != 1:

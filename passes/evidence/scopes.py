@@ -108,23 +108,26 @@ class ScopeWalk:
     def _is_call(self, scope: str, head: str, here: str, segment: str, base: str) -> bool:
         """Whether ``segment`` is a further call of ``base`` and not a module of that name."""
         own = self._below(here, segment)
+        first = self.seen.get(f"{head}/{base}")
         base_modules = self._below(here, base)
+        if first is None and base_modules != [_join(here, base)]:
+            base_modules = []  # spelled like the base, but nothing here calls it
         seen = self.seen[scope]
         if own:
-            return (
-                bool(seen.direct and base_modules)
-                and not _within(seen.direct, own)
-                and _within(seen.direct, base_modules)
-            )
-        if base_modules or (self.exact and self._anywhere(base)):
-            if not seen.owners or _within(seen.owners, base_modules):
-                return True
-            return bool(self.exact)
-        first = self.seen.get(f"{head}/{base}")
-        if first is None or self.exact:
+            direct = seen.direct
+            return bool(direct and base_modules) and not _within(direct, own) and _within(direct, base_modules)
+        if self.exact:
+            return bool(base_modules or self.parameters.spelled(base))
+        if base_modules and seen.owners:
+            return _within(seen.owners, base_modules)
+        return bool(base_modules) if first is None else self._is_like(seen, first, bool(base_modules))
+
+    def _is_like(self, seen: Seen, first: Seen, known: bool) -> bool:
+        """Whether two scopes can be calls of one module: they share parameters, else weights, else operators."""
+        if seen.owners and first.owners:
+            return not seen.owners.isdisjoint(first.owners)
+        if seen.owners or (first.owners and not known):
             return False
-        if seen.owners or first.owners:
-            return seen.owners == first.owners
         prints, first_prints = self._prints(seen.weights), self._prints(first.weights)
         if prints and first_prints:
             return not prints.isdisjoint(first_prints)
@@ -140,9 +143,6 @@ class ScopeWalk:
             return [direct]
         prefix = here + "." if here else ""
         return [path for path in self.parameters.spelled(segment) if path.startswith(prefix)]
-
-    def _anywhere(self, segment: str) -> list[str]:
-        return self.parameters.spelled(segment)
 
     def _module(self, scope: str, here: str, segment: str) -> str:
         """The module below ``here``, or elsewhere, that ``segment`` spells."""
@@ -160,7 +160,7 @@ class ScopeWalk:
             for path in above:  # a module that calls itself
                 if self.exact or _within(owners, [path]):
                     return path
-            elsewhere = self._anywhere(segment)
+            elsewhere = self.parameters.spelled(segment)
             fitting = [path for path in elsewhere if _within(owners, [path])] if owners else elsewhere
             if fitting and (self.exact or owners):
                 return max(fitting, key=lambda path: (len(path), path))

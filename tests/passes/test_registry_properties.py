@@ -147,7 +147,7 @@ def test_fresh_exports_are_attributed_from_records(kind: str, graphs: dict[str, 
     by_path: dict[str, set[str]] = {}
     for node in model.nodes():
         assert node.attribution is not None
-        assert node.attribution.confidence >= 0.8
+        assert node.attribution.confidence >= 0.5
         by_path.setdefault(node.attribution.path, set()).add(node.op_type)
     assert {"0.layers.0", "0.layers.1", "0.act", "0.norm", "1", "2.layers.0", "2.norm", "0", "2"} <= set(by_path)
     assert "Relu" in by_path["1"]

@@ -200,6 +200,44 @@ def test_holders_recursion_and_glued_numbers_by_parameter_names() -> None:
     )
 
 
+def test_aliases_of_one_module_get_its_first_name() -> None:
+    """Both paths compute with one weight and one bias; a weight alone may only be tied."""
+    model = check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "alias.weight" = {1,2,3,4}, float[4] "alias.bias" = {1,1,1,1}, float[4] "tied.bias" = {1,1,1,2}> {
+            a = LayerNormalization (X, "alias.weight", "alias.bias")
+            # meta: pkg.torch.onnx.name_scopes=['', 'shared', 'x']
+            # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.Norm', 'x']
+            b = LayerNormalization (a, "alias.weight", "alias.bias")
+            # meta: pkg.torch.onnx.name_scopes=['', 'alias', 'x']
+            # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.Norm', 'x']
+            Y = LayerNormalization (b, "alias.weight", "tied.bias")
+            # meta: pkg.torch.onnx.name_scopes=['', 'tied', 'x']
+            # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.Norm', 'x']
+        }
+        """,
+        {"a": "shared", "b": "shared", "Y": "tied"},
+    )
+    assert model.modules["shared"].aliases == ("alias",)
+
+
+def test_a_name_that_nothing_called_before_is_no_further_call() -> None:
+    """`fc_2` is not the second call of `shared.fc`, which is called from elsewhere."""
+    check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "shared.fc.bias" = {1,2,3,4}> {
+            ["/fc_2/Relu"] a = Relu (X)
+            ["/shared/fc/Add"] Y = Add (a, "shared.fc.bias")
+        }
+        """,
+        {"a": "fc_2", "Y": "shared.fc"},
+    )
+
+
 def test_a_module_table_decides_names() -> None:
     check(
         PASS,
