@@ -8,10 +8,12 @@ from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.torch_metadata import NAME_SCOPES
 
 BY = "export"
 SCOPE_RULE = "exporter-scope"
 COPY_RULE = "parameter-copy"
+BRANCH_RULE = "branch-parameter"
 
 
 def apply_scopes(model: Model, paths: Mapping[str, str]) -> None:
@@ -20,6 +22,7 @@ def apply_scopes(model: Model, paths: Mapping[str, str]) -> None:
     torch merges parameters with equal values into one and keeps the others as copies: Identity nodes without scope,
     whose output has the parameter's name. Other nodes without scope are left to the passes.
     """
+    _apply_to_branches(model)
     if not paths:
         return
     shared: dict[str, Attribution] = {}
@@ -39,6 +42,27 @@ def apply_scopes(model: Model, paths: Mapping[str, str]) -> None:
         path = _reader_or_owner(node, model.modules)
         if path is not None:
             node.attribute_to(Attribution(path, Source.PARAMETER, COPY_RULE, 1.0, (node.first_output,), BY))
+
+
+def _apply_to_branches(model: Model) -> None:
+    """Attribute the nodes of dynamo's branches that read the weights of one module: no scope is recorded there."""
+    for graph in model.graphs():
+        if graph.kind != "body":
+            continue
+        for node in graph.nodes:
+            record = node.metadata.get(NAME_SCOPES)
+            if record is None or "," in record:  # the fx node alone is no scope
+                continue
+            owners = {owner for value in node.inputs if (owner := _owner(value, model.modules)) is not None}
+            if len(owners) == 1:
+                evidence = tuple(value for value in node.inputs if _owner(value, model.modules) is not None)
+                node.attribute_to(Attribution(owners.pop(), Source.PARAMETER, BRANCH_RULE, 0.97, evidence, BY))
+
+
+def _owner(value: str, modules: ModuleTable) -> str | None:
+    """The called module that owns the parameter of this name."""
+    path, dot, _ = value.rpartition(".")
+    return modules.canonical(path) if dot and modules.is_called(modules.canonical(path)) else None
 
 
 def _mark_called(modules: ModuleTable, path: str) -> None:

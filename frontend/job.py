@@ -22,7 +22,7 @@ from modelexport.frontend.pipelines import build_pipeline, trace_file
 from modelexport.frontend.publish import publish, scratch_folder
 from modelexport.frontend.result import Measurements, Saved, build_result, read_saved
 from modelexport.frontend.steps import Steps
-from modelexport.frontend.trace import ModelTrace, module_paths, module_table, trace_model
+from modelexport.frontend.trace import ModelTrace, module_paths, module_table, runs, trace_model
 from modelexport.frontend.weights import write_embedded
 from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
 from modelexport.ir.io.atomic import check_writable
@@ -125,7 +125,14 @@ class ExportJob:
     def _trace(self) -> ModelTrace:
         if self.settings.evidence == "parameter":
             return ModelTrace(module_table(module_paths(self.model)), (), ())
-        return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
+        try:
+            return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
+        except ExportError as error:
+            if self.settings.evidence == "trace" or not runs(self.model, self.inputs.args, self.inputs.kwargs):
+                raise
+            # Models that compile parts of themselves (torch.cond does) can't be watched, yet exporters can trace them.
+            self.warnings.append(f"the model can't be watched, so its modules are listed without calls: {error}")
+            return ModelTrace(module_table(module_paths(self.model)), (), ())
 
     def _export(self) -> Exported:
         failures: list[str] = []

@@ -93,6 +93,16 @@ def trace_model(
     return ModelTrace(module_table(paths, recorder.counts), tuple(recorder.events), tuple(recorder.calls))
 
 
+def runs(model: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
+    """Whether ``model(*args, **kwargs)`` succeeds when nobody watches."""
+    with TORCH_LOCK, kept_random_state(), evaluation_mode(model), torch.no_grad():
+        try:
+            model(*args, **(kwargs or {}))
+        except Exception:  # noqa: BLE001 - user code may raise anything, and that it does is the answer
+            return False
+    return True
+
+
 def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
     """Every module with all its dotted paths, in the order of ``named_modules()``, whose name for it comes first."""
     found: dict[torch.nn.Module, list[str]] = {}

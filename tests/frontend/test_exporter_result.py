@@ -283,3 +283,34 @@ def test_not_a_model(tmp_path: Path) -> None:
         HierarchyExporter().export(lambda x: x, torch.ones(1), tmp_path / "m.onnx")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="known are"):
         HierarchyExporter(exporter="onnx")  # type: ignore[arg-type]
+
+
+def test_branches_of_dynamo(tmp_path: Path) -> None:
+    """torch.cond can't be watched, and its branches record no scopes: weights tell, else the owner of the If."""
+
+    class Chooses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cond(x.sum() > 0, lambda x: self.left(x) * 2.0, lambda x: self.right(x).tanh(), (x,))
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Chooses()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) + 1.0
+
+    result = export(tmp_path / "m.onnx", Outer(), torch.ones(2, 3), opset_version=20)
+    assert any("can't be watched" in line for line in result["warnings"])
+    found = {}
+    for node in onnx.load(tmp_path / "m.onnx").graph.node:
+        for owner in [node, *(each for a in node.attribute if a.HasField("g") for each in a.g.node)]:
+            path = {entry.key: entry.value for entry in owner.metadata_props}["htp.path"]
+            found.setdefault(owner.op_type, set()).add(path)
+    assert found["Gemm"] == {"inner.left", "inner.right"}
+    assert found["If"] == found["Tanh"] == found["Mul"] == {"inner"} and found["Add"] == {""}
+    assert result["total_operations"] == result["tagged_operations"] == 8
