@@ -162,6 +162,7 @@ def rename_value(graph: Graph, old: str, new: str) -> None:
     if old in graph._given:
         graph._given.remove(old)
         graph._given.add(new)
+        graph._inputs_set = graph._initializers_set = None
         _rename_in(graph.inputs, old, new)
         _rename_in(graph.initializers, old, new)
     _rename_reads(graph, old, new)
@@ -250,7 +251,7 @@ def _detach(graph: Graph, node: Node) -> None:
     read = (*node.inputs, *node.captures)
     node.inputs, kept = (), node.inputs
     captures, node.captures = node.captures, ()
-    bodies = graph.bodies.pop(node.id, None)
+    graph.bodies.pop(node.id, None)
     stop_reading(graph, node, read)
     node.inputs, node.captures = kept, captures  # what it was stays readable
     del graph._by_id[node.id]
@@ -266,7 +267,6 @@ def _detach(graph: Graph, node: Node) -> None:
                 graph._producers[value] = other
     if edits.order.pop(node.id, None) is None:
         edits.removed[node.id] = node
-    del bodies
 
 
 def _backward_captures(graph: Graph, node: Node) -> list[str]:

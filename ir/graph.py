@@ -54,6 +54,8 @@ class Graph:
             self.outputs = [text(name) for name in proto.output]
             self.initializers = []
         self._given = {*self.inputs, *self.initializers}
+        self._inputs_set: frozenset[str] | None = None
+        self._initializers_set: frozenset[str] | None = None
         self._by_id: dict[int, Node] = {}
         self._ordered: tuple[Node, ...] | None = None
         self._positions: dict[int, int] | None = None
@@ -117,11 +119,14 @@ class Graph:
     def consumers(self, value: str) -> Sequence[Node]:
         """Nodes of this scope that read ``value`` themselves or in a body, each once, in file order."""
         readers = self._consumers.get(value, ())
-        if isinstance(readers, dict):
-            return sorted(readers.values(), key=self.position)
-        if self.edits is not None and (self.edits.backward or not self.is_sorted):
-            return sorted(readers, key=self.position)
-        return readers
+        edits = self.edits
+        if edits is None and not isinstance(readers, dict):
+            return readers
+        found = readers.values() if isinstance(readers, dict) else readers
+        assert edits is not None  # only edits make dictionaries
+        if edits.backward or not self.is_sorted:
+            return sorted(found, key=self.position)
+        return sorted(found, key=edits.key)
 
     def defines(self, value: str) -> bool:
         """Whether ``value`` is an input, an initializer or a node output of this scope."""
@@ -129,13 +134,17 @@ class Graph:
 
     @property
     def inputs_set(self) -> frozenset[str]:
-        """Input names, for membership tests. Built anew by every call: keep it, or ask ``is_given``."""
-        return frozenset(self.inputs)
+        """Input names, for membership tests."""
+        if self._inputs_set is None:
+            self._inputs_set = frozenset(self.inputs)
+        return self._inputs_set
 
     @property
     def initializers_set(self) -> frozenset[str]:
-        """Initializer names, for membership tests. Built anew by every call: keep it, or ask ``is_given``."""
-        return frozenset(self.initializers)
+        """Initializer names, for membership tests."""
+        if self._initializers_set is None:
+            self._initializers_set = frozenset(self.initializers)
+        return self._initializers_set
 
     def is_given(self, value: str) -> bool:
         """Whether ``value`` is an input or an initializer of this scope."""

@@ -190,4 +190,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     kinds = onnx.AttributeProto
     if attribute.ref_attr_name or attribute.type == kinds.UNDEFINED:
         return attribute
-    return onnx.helper.get_attribute_value(attribute)
+    try:
+        return onnx.helper.get_attribute_value(attribute)
+    except ValueError:  # a kind that the installed onnx does not know
+        return attribute

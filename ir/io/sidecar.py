@@ -12,11 +12,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import ConfigError, InputError, SidecarNotFoundError
+from modelexport.ir.graph import Graph
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.keys import graph_digest, node_keys, readable
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, text
+from modelexport.ir.node import text
 from modelexport.ir.operators import role
 
 __all__ = ["FORMAT", "SCHEMA_FILE", "node_keys", "read_sidecar", "sidecar_path", "write_sidecar"]
@@ -26,6 +28,7 @@ SCHEMA_VERSION = "1.0"
 SCHEMA_FILE = Path(__file__).with_name("sidecar.schema.json")
 _EXPORTER_KEYS = ("name", "version", "strategy", "exporter")
 _SUFFIX = "_hierarchy.json"
+_quote = json.encoder.encode_basestring
 _BATCH = 1 << 16  # characters gathered before they are encoded and written
 
 
@@ -144,7 +147,7 @@ def _document(
     yield '],\n "tag_statistics": {'
     yield from _separated(f"{_json(tag)}: {number}" for tag, number in sorted(by_tag.items()))
     yield '},\n "node_tags": {'
-    yield from _separated(f"{_json(key)}: {_json(_row(node, tags))}" for key, node in node_keys(model))
+    yield from _separated(_rows(model, tags))
     yield "}\n}\n"
 
 
@@ -172,20 +175,43 @@ def _module(model: Model, path: str, tags: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _row(node: Node, tags: Mapping[str, str]) -> dict[str, Any]:
-    attribution = node.attribution
+def _rows(model: Model, tags: Mapping[str, str]) -> Iterator[str]:
+    """One entry of ``node_tags`` per node; what nodes have in common is made once."""
+    operators: dict[tuple[str, str], tuple[str, str]] = {}
+    origins: dict[Attribution | None, str] = {}
+    scopes: dict[Graph, str] = {}
+    for key, node in node_keys(model):
+        call = (node.op_type, node.domain)
+        if call not in operators:
+            operators[call] = (_string(node.op_type), _json(role(*call)))
+        op_type, kind = operators[call]
+        origin = origins.get(node.attribution)
+        if origin is None:
+            origin = origins[node.attribution] = _json(_origin(node.attribution, tags))[1:-1]
+        scope = scopes.get(node.graph)
+        if scope is None:
+            scope = scopes[node.graph] = _string(node.graph.scope)
+        inputs, outputs = ", ".join(map(_string, node.inputs)), ", ".join(map(_string, node.outputs))
+        yield (
+            f'{_string(key)}: {{"op_type": {op_type}, {origin}, "role": {kind}, "graph": {scope}, '
+            f'"inputs": [{inputs}], "outputs": [{outputs}]}}'
+        )
+
+
+def _origin(attribution: Attribution | None, tags: Mapping[str, str]) -> dict[str, Any]:
+    if attribution is None:
+        return {"tags": [], "path": None, "source": None, "rule": None, "confidence": None}
     return {
-        "op_type": readable(node.op_type),
-        "tags": [] if attribution is None else [readable(tags[attribution.path])],
-        "path": None if attribution is None else readable(attribution.path),
-        "source": None if attribution is None else str(attribution.source),
-        "rule": None if attribution is None else attribution.rule,
-        "confidence": None if attribution is None else round(attribution.confidence, 2),
-        "role": role(node.op_type, node.domain),
-        "graph": readable(node.graph.scope),
-        "inputs": [readable(name) for name in node.inputs],
-        "outputs": [readable(name) for name in node.outputs],
+        "tags": [readable(tags[attribution.path])],
+        "path": readable(attribution.path),
+        "source": str(attribution.source),
+        "rule": attribution.rule,
+        "confidence": round(attribution.confidence, 2),
     }
+
+
+def _string(value: str) -> str:
+    return _quote(readable(value))
 
 
 def _exporter(model: Model, given: Mapping[str, str]) -> dict[str, str]:

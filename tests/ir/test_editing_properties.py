@@ -108,10 +108,14 @@ def _apply(draw: st.DrawFn, model: Model, graph: Graph, kind: str, fresh: int) -
         graph.rename_value(draw(st.sampled_from(values)), draw(st.sampled_from([f"r{fresh}", "x0", f"r{fresh - 1}"])))
     elif kind == "replace":
         needed = [value for value in node.outputs if value in graph.outputs or graph.consumers(value)]
-        by = graph.insert(
-            "New", [value for value in node.inputs if value], [f"p{fresh}_{i}" for i in range(len(needed))]
-        )
-        graph.replace([node], by=by)
+        read = node.inputs if draw(st.booleans()) else draw(st.lists(st.sampled_from(values), max_size=2))
+        made = [f"p{fresh}_{index}" for index in range(len(needed))]
+        by = graph.insert("New", [value for value in read if value], made)
+        try:
+            graph.replace([node], by=by)
+        except GraphError:
+            graph.remove(by)
+            raise
 
 
 def _values(graph: Graph) -> list[str]:
