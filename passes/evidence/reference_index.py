@@ -67,6 +67,13 @@ class ReferenceIndex:
         if not isinstance(nodes, dict):
             raise InputError("the sidecar's node_tags are damaged")
         for key, entry in nodes.items():
+            if (
+                isinstance(entry, dict)
+                and entry.get("path") is None
+                and entry.get("source") is None
+                and "tags" in entry
+            ):
+                continue  # a node that had no tag
             path, share = (entry.get("path"), entry.get("confidence", 1.0)) if isinstance(entry, dict) else (None, None)
             if not isinstance(path, str) or not is_path(path) or not isinstance(share, (int, float)):
                 raise InputError(f"the sidecar's entry of node {str(key)[:80]!r} is damaged")

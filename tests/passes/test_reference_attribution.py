@@ -8,6 +8,7 @@ import pytest
 
 from modelexport.ir import load_model
 from modelexport.ir.errors import ConfigError, InputError
+from modelexport.ir.io.sidecar import write_sidecar
 from modelexport.ir.io.writer import save_model, to_bytes
 from modelexport.passes.evidence.reference_index import ReferenceIndex
 from modelexport.passes.testing import assert_attributions, check, make_model, run_pass
@@ -144,3 +145,15 @@ def test_sidecar_content() -> None:
 def test_damaged_sidecars_are_errors(sidecar: dict[str, object]) -> None:
     with pytest.raises(InputError, match="damaged"):
         ReferenceIndex.of_sidecar(sidecar)
+
+
+def test_a_sidecar_file_is_read(tmp_path: Path) -> None:
+    model = make_model(_REFERENCE)
+    run_pass("attribute-embedding", model)
+    write_sidecar(model, tmp_path / "reference_hierarchy.json")
+    check(
+        "reference-attribution",
+        _OPTIMISED,
+        "/enc/Relu enc reference/reference-node-name\n/enc/Exp_output_0 enc reference/reference-output-name\n...",
+        reference=tmp_path / "reference_hierarchy.json",
+    )
