@@ -41,7 +41,8 @@ def write_trace(
         path: the file to write, by custom ``*.htptrace``.
         more_inputs: further sets of inputs in the same form.
         twins: exporters whose own graph of the model is recorded too, so that shape arithmetic, masks and what else
-            only exists in an exported graph is recognised. One that fails is noted in the file. Empty for a quick trace.
+            only exists in an exported graph is recognised. One that fails is noted in the file. Empty for a quick
+            trace.
 
     Raises:
         ExportError: the forward failed.

@@ -36,7 +36,8 @@ class ContextInheritance(Pass):
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
-        made = _Made(self.name)
+        known = [node.attribution is not None for node in model.nodes()]
+        made = _Made(self.name, sum(known) / max(1, len(known)))
         paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
         if not paths:
             return PassResult(notes={"by rule": {}})
@@ -79,8 +80,8 @@ def _home(graph: Graph, tree: ModuleTree, calls: dict[str, list[Node]]) -> Guess
 class _Made:
     """The attributions this run made, one per path and rule, and how often each rule was used."""
 
-    def __init__(self, by: str) -> None:
-        self.by = by
+    def __init__(self, by: str, support: float) -> None:
+        self.by, self.support = by, support
         self.shared: dict[Guess, Attribution] = {}
         self.counts: Counter[str] = Counter()
 
@@ -88,7 +89,7 @@ class _Made:
         attribution = self.shared.get(guess)
         if attribution is None:
             path, rule = guess
-            attribution = Attribution(path, Source.INHERITED, rule, confidence(rule), (), self.by)
+            attribution = Attribution(path, Source.INHERITED, rule, confidence(rule, self.support), (), self.by)
             self.shared[guess] = attribution
         node.attribute_to(attribution)
         self.counts[guess[1]] += 1

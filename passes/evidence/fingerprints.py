@@ -16,6 +16,7 @@ import numpy.typing as npt
 from modelexport.ir.io.trace_file import SAMPLES, STATS
 
 Array = npt.NDArray[Any]
+_BLOCK = 1 << 15  # elements that are worked on at a time: they stay in the processor's cache
 NUMEL, SUM, SQUARES, MAGNITUDE, LEAST, GREATEST, STRANGE = range(STATS)
 
 
@@ -38,16 +39,28 @@ def fingerprint(array: Array) -> tuple[Array, Array]:
         return stats, samples
     with np.errstate(over="ignore", invalid="ignore"):
         samples[:] = np.nan_to_num(flat[places(flat.size)].astype(np.float32), posinf=3e38, neginf=-3e38)
-        wide = flat.astype(np.float64)
-    finite = np.isfinite(wide)
-    if not finite.all():
-        stats[STRANGE] = flat.size - int(finite.sum())
-        wide = wide[finite]
-        if not wide.size:
-            return stats, samples
-    stats[SUM], stats[SQUARES] = wide.sum(), np.dot(wide, wide)
-    stats[MAGNITUDE], stats[LEAST], stats[GREATEST] = np.abs(wide).sum(), wide.min(), wide.max()
+        stats[LEAST], stats[GREATEST] = np.inf, -np.inf
+        for start in range(0, flat.size, _BLOCK):
+            _add(stats, flat[start : start + _BLOCK].astype(np.float64))
+    if stats[LEAST] > stats[GREATEST]:
+        stats[LEAST] = stats[GREATEST] = 0.0
     return stats, samples
+
+
+def _add(stats: Array, block: Array) -> None:
+    """Take the finite elements of ``block`` into ``stats``."""
+    least, greatest = block.min(), block.max()
+    if not (np.isfinite(least) and np.isfinite(greatest)):
+        finite = np.isfinite(block)
+        stats[STRANGE] += block.size - int(finite.sum())
+        block = block[finite]
+        if not block.size:
+            return
+        least, greatest = block.min(), block.max()
+    stats[SUM] += block.sum()
+    stats[SQUARES] += np.einsum("i,i->", block, block)  # not dot: BLAS would start threads for it
+    stats[MAGNITUDE] += np.abs(block, out=block).sum()
+    stats[LEAST], stats[GREATEST] = min(stats[LEAST], least), max(stats[GREATEST], greatest)
 
 
 def row_samples(array: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,11 +30,11 @@ class Initializers:
         return iter(self._graph.initializers)
 
     def small(self, name: str, limit: int) -> onnx.TensorProto | None:
-        """The tensor itself if it is inline and has at most ``limit`` bytes, or has a type NumPy lacks."""
+        """The tensor itself if it is inline and sure to have at most ``limit`` bytes, or has a type NumPy lacks."""
         tensor = self._weights.find(self._graph, name)
         if not isinstance(tensor, onnx.TensorProto) or tensor.data_location == EXTERNAL:
             return None
-        return tensor if tensor.ByteSize() <= limit or _is_exotic(tensor) else None
+        return tensor if 8 * math.prod(tensor.dims) <= limit or _is_exotic(tensor) else None
 
     def array(self, name: str) -> Array:
         """The values. Raises ValueError where they can't be read."""

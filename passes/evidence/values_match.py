@@ -115,7 +115,7 @@ class Matcher:
                     self.by_name[name].append(e)
 
     def _through(self, event: int, steps: list[list[int]]) -> set[int]:
-        """Neighbours of an event and, through events that only carry a value and may be missing in the graph, theirs."""
+        """Neighbours of an event and, through events that only carry a value and may be left out, theirs."""
         found: set[int] = set()
         queue = deque((near, 0) for near in steps[event])
         while queue and len(found) < MANY:

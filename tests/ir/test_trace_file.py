@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.io.trace_file import SAMPLES, STATS, Parameter, Trace, View, load_trace, save_trace
 from modelexport.ir.modules import Module
@@ -142,10 +143,9 @@ def test_a_bad_member_is_an_input_error(tmp_path, member, data):
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     target = tmp_path / "bad.htptrace"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("header.json", "w", force_zip64=True) as member:
-            for _ in range(300):
-                member.write(bytes(1 << 20))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("header.json", "w") as member:
+        for _ in range(300):
+            member.write(bytes(1 << 20))
     assert target.stat().st_size < 1 << 20
     with pytest.raises(InputError, match="too large"):
         load_trace(target)

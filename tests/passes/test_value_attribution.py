@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from modelexport.frontend.value_trace import record, write_trace
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import InputError
@@ -218,7 +219,7 @@ def test_several_examples(net, example, exported, tmp_path):
     path = write_trace(net, example, tmp_path / "two.htptrace", more_inputs=[more], twins=())
     trace = load_trace(path)
     assert [view.example for view in trace.views] == [0, 1] and trace.examples[1]["x"].shape == (4, 3, 8)
-    proto, names = stripped(exported)
+    proto, _ = stripped(exported)
     model, result = run(proto, path, examples=2)
     assert set(result.notes["recorded runs"]) == {"eager 0", "eager 1"}
     norms = [node.attribution.path for node in model.nodes() if node.op_type == "LayerNormalization"]

@@ -1,0 +1,104 @@
+"""A small part of the accuracy benchmark: one model, one exporter, what must be true of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "bench" / "accuracy"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The benchmark's modules; they import each other by bare name."""
+    import importlib
+
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield {name: importlib.import_module(name) for name in ("models", "truth", "variants", "run", "calibrate")}
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def cases(bench, tmp_path_factory):
+    from modelexport.frontend.value_trace import write_trace
+
+    folder = tmp_path_factory.mktemp("accuracy") / "awkward"
+    folder.mkdir()
+    truth, variants = bench["truth"], bench["variants"]
+    found = truth.torchscript(*bench["models"].get("awkward"), folder / "ts.onnx")
+    (folder / "ts.json").write_text(json.dumps(found))
+    variants.OPTIMISERS["orte"](folder / "ts.onnx", folder / "ts+orte.onnx")
+    left = truth.after_optimiser(onnx.load(folder / "ts.onnx"), onnx.load(folder / "ts+orte.onnx"), found)
+    (folder / "ts+orte.json").write_text(json.dumps(left))
+    model, example = bench["models"].get("awkward")
+    write_trace(model, example, folder / "model.htptrace", twins=("torchscript",))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(bench, cases):
+    return [row for name, *rest in bench["run"].situations(cases) for row in bench["run"].score(name, *rest)]
+
+
+def share(rows, situation, index=5):
+    held = [row[index] for row in rows if row[0] == situation]
+    assert held
+    return 100 * sum(held) / len(held)
+
+
+@pytest.mark.parametrize(
+    ("situation", "exact", "hsim"),
+    [
+        ("foreign untouched", 95, 97),
+        ("foreign optimised", 94, 97),
+        ("reference", 94, 97),
+        ("trace untouched", 99.9, 99.9),
+        ("trace optimised", 99.3, 99.5),
+        ("trace stripped", 97, 98),
+        ("stripped", 40, 70),
+    ],
+)
+def test_floors(rows, situation, exact, hsim):
+    assert share(rows, situation) >= exact
+    assert share(rows, situation, 6) >= hsim
+
+
+def test_confidence_is_near_the_truth(bench, rows):
+    traced = [row for row in rows if row[0].startswith("trace")]
+    assert bench["run"].calibration_error(traced) <= 0.03
+
+
+def test_every_known_node_is_scored(bench, cases, rows):
+    known = json.loads((cases / "ts.json").read_text())
+    names = [node.output[0] for node in bench["truth"].nodes_of(onnx.load(cases / "ts.onnx").graph)]
+    assert known.keys() <= set(names) and len(known) >= 0.99 * len(names)
+    assert sum(row[0] == "trace untouched" for row in rows) == len(known)
+    assert {"hooked", "again", "stem.1" if "stem.1" in known.values() else "stem.0", "units.0.ln_1"} <= set(
+        known.values()
+    )
+
+
+def test_the_table(bench, rows):
+    text = "\n".join(bench["run"].table(rows))
+    assert "| trace stripped | TorchScript | none |" in text and "calibration error" in text
+
+
+def test_shares_of_rules(bench):
+    rows = [["s", "m.ts", "good", "value", 0.9, True, 1.0]] * 90 + [
+        ["s", "m.ts", "good", "value", 0.9, False, 0.5]
+    ] * 10
+    rows += [["s", "m.ts", "rare", "value", 0.9, False, 0.5]]
+    old = {"rules": {"unseen": 0.7}, "mixed": {}, "sparse": {}}
+    shares = bench["calibrate"].measure(rows, old)
+    assert shares["rules"]["unseen"] == 0.7 and abs(shares["rules"]["good"] - 0.9) < 0.01
+    assert 0.5 < shares["rules"]["rare"] < 0.9
+    assert bench["calibrate"].error(rows, shares) < 0.02
+
+
+def test_similarity(bench):
+    similarity = bench["run"].similarity
+    assert similarity("a.b", "a.b") == 1 and similarity("", "a") == 0.5 and similarity("a.b", "a.c") == 2 / 3
