@@ -11,7 +11,7 @@ import click
 
 from modelexport.cli.common import format_option, talk, talk_options
 from modelexport.cli.output import put, put_json, source_table, warn
-from modelexport.cli.source import Shapes, open_source, shapes_of, source_options
+from modelexport.cli.source import Shapes, check_output, open_source, shapes_of, source_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,10 @@ class ExportRequest:
 
 def run_export(request: ExportRequest) -> dict[str, Any]:
     """Load, export and report. Raises ModelExportError."""
-    from modelexport.ir.io.atomic import check_writable
     from modelexport.unified_export import EXPORTER_OPTIONS, UnifiedExporter
 
     options = dict(request.options)
-    check_writable(request.output)
+    check_output(request.output, request.model)
     specs = options.pop("input_specs", None)
     talk().say(f"loading {request.model}")
     with talk().around_model_code():

@@ -60,6 +60,18 @@ def shapes_of(given: tuple[tuple[str, list[int]], ...]) -> Shapes:
     return shapes
 
 
+def check_output(output: Path, *inputs: str | Path | None) -> None:
+    """Say before any work what keeps ``output`` from being written. Raises OutputError."""
+    from modelexport.ir.errors import OutputError
+    from modelexport.ir.io.atomic import check_writable
+
+    check_writable(output)
+    for given in inputs:
+        path = Path(str(given).partition(".py:")[0] + ".py" if ".py:" in str(given) else str(given))
+        if given is not None and output.exists() and path.exists() and output.samefile(path):
+            raise OutputError(f"{output}: is an input; nothing is written over it")
+
+
 def require_torch() -> None:
     """Raises MissingExtraError where torch is not installed."""
     from importlib.util import find_spec

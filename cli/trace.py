@@ -9,7 +9,7 @@ import click
 
 from modelexport.cli.common import talk, talk_options
 from modelexport.cli.output import put
-from modelexport.cli.source import open_source, shapes_of, source_options
+from modelexport.cli.source import check_output, open_source, shapes_of, source_options
 
 
 @click.command("trace", short_help="Record a model's modules and values, for htp-opt --trace.")
@@ -35,9 +35,8 @@ def command(
       htp-opt optimised.onnx -o tagged.onnx --trace model.htptrace
     """
     from modelexport.cli.config import load_config
-    from modelexport.ir.io.atomic import check_writable
 
-    check_writable(output)
+    check_output(output, model, config)
     options = load_config(config) if config is not None else {}
     talk().say(f"loading {model}")
     with talk().around_model_code():

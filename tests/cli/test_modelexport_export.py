@@ -195,6 +195,8 @@ def test_configurations_that_cannot_be_read(export: Export) -> None:
         (["demo:nothing", "o.onnx"], "demo:transformer"),
         (["full.py", "none/o.onnx"], "the folder none does not exist"),
         (["full.py", "."], "a folder"),
+        (["full.py", "full.py"], "is an input"),
+        (["full.py:build", "full.py"], "is an input"),
         (["full.py", "o.onnx", "--input-shape", "idz:1"], "did you mean 'ids'"),
         (["full.py", "o.onnx", "--input-shape", "ids:1,2", "--config", "float.json"], "forward failed"),
     ],

@@ -27,7 +27,7 @@ def run(words: list[str]) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Files that the other documents take for granted: a model, what an optimiser made of it, and its trace."""
+    """Files that the other documents take for granted: a model, its source, its trace, and its optimised version."""
     import onnxruntime
 
     from modelexport import HierarchyExporter
@@ -36,6 +36,10 @@ def prepare(folder: Path) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.GELU()))
     inputs = torch.randn(2, 4)
     HierarchyExporter().export(model, inputs, folder / "model.onnx", opset_version=17)
+    (folder / "model.py").write_text(
+        "import torch\n\nmodel = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh())\n"
+        "example_inputs = torch.randn(2, 4)\n"
+    )
     (folder / "before.onnx").write_bytes((folder / "model.onnx").read_bytes())
     write_trace(model, inputs, folder / "model.htptrace", twins=())
     options = onnxruntime.SessionOptions()
