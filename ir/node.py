@@ -32,6 +32,7 @@ class Node:
     """
 
     __slots__ = (
+        "_applied",
         "_attribution",
         "_history",
         "captures",
@@ -69,6 +70,7 @@ class Node:
         self.captures: tuple[str, ...] = ()
         self.patch: Mapping[str, str | None] | None = None
         self.doc_patch: str | Absent | None = None
+        self._applied: Mapping[str, str | None] | None = None  # the patch that is in the proto already
         self._attribution: Attribution | None = None
         self._history: tuple[Attribution, ...] = ()
 
@@ -175,6 +177,11 @@ class Node:
 def text(value: str | bytes) -> str:
     """A proto string as str; bytes that are not UTF-8 (protobuf hands those out raw) become surrogate escapes."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def is_utf8(value: str) -> bool:
+    """Whether a name is what the file spells: no byte of it had to be escaped."""
+    return value.isascii() or not any("\udc80" <= character <= "\udcff" for character in value)
 
 
 def shown(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -18,7 +19,7 @@ from modelexport.ir.cycles import find_cycle
 from modelexport.ir.errors import InputError
 from modelexport.ir.graph import Graph, Readers
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, shown, text
+from modelexport.ir.node import Node, is_utf8, shown, text
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
 _TOO_LARGE = "larger than 2 GB, the limit of one ONNX file (large weights go to external data)"
@@ -124,6 +125,7 @@ def _fill(graph: Graph) -> Graph:
     names: dict[str, str] = {}
     intern = names.setdefault
     read_early: set[str] = set()
+    odd_names = _check_given(graph)
     for node_id, proto in enumerate(graph.proto.node):
         inputs: tuple[str, ...] = tuple(proto.input[:])  # a slice is faster than an iterator here
         outputs: tuple[str, ...] = tuple(proto.output[:])
@@ -135,6 +137,7 @@ def _fill(graph: Graph) -> Graph:
         except TypeError:  # a name that is not UTF-8 comes as bytes
             op_type, domain, name = text(op_type), text(domain), text(name)
             inputs, outputs = tuple(map(text, inputs)), tuple(map(text, outputs))
+            odd_names += [value for value in (op_type, domain, name, *inputs, *outputs) if not is_utf8(value)]
         node = Node(graph, node_id, proto, intern(op_type, op_type), intern(domain, domain), name, inputs, outputs)
         by_id[node_id] = node
         if proto.attribute and read_bodies(node, proto):
@@ -157,7 +160,19 @@ def _fill(graph: Graph) -> Graph:
                     graph.is_sorted = False
                 producers[value] = node
     graph._ordered = tuple(by_id.values())
+    if odd_names:
+        shown_names = ", ".join(dict.fromkeys(map(shown, odd_names[:3])))
+        graph.model.warnings.append(f"{graph.scope}: names that are not UTF-8 are carried as they are: {shown_names}")
     return graph
+
+
+def _check_given(graph: Graph) -> list[str]:
+    """Warn of inputs and of initializers that are there twice; names that are not UTF-8 are returned."""
+    for names in (graph.inputs, graph.initializers):
+        if len(set(names)) < len(names):
+            for value in [value for value, count in Counter(names).items() if value and count > 1]:
+                graph.model.warnings.append(f"{graph.scope}: value {shown(value)!r} is defined twice")
+    return [value for value in (*graph.inputs, *graph.outputs, *graph.initializers) if not is_utf8(value)]
 
 
 def _defined_twice(graph: Graph, value: str) -> None:

@@ -154,6 +154,14 @@ def test_names_that_are_not_utf8_are_carried_and_shown_escaped() -> None:
     assert node.name == node.first_output == "\udcff\udcfe\udc80"
     assert model.main.consumers(node.name) == [model.main.nodes[3]]
     assert repr(node).isascii()
+    assert model.warnings == ["main: names that are not UTF-8 are carried as they are: \\xff\\xfe\\x80"]
+
+
+def test_initializers_defined_twice_are_carried_with_a_warning() -> None:
+    assert from_proto(loss_cases.build("unused_and_duplicate_initializers")).warnings == [
+        "main: value 'a' is defined twice"
+    ]
+    assert from_proto(loss_cases.build("initializer_in_inputs")).warnings == []
 
 
 def test_captures_count_as_reads_of_the_owner() -> None:
