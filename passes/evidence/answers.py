@@ -41,7 +41,8 @@ def answers(target: View, trace: Trace, rtol: float) -> tuple[dict[int, Answer],
         matcher = Matcher(target, view, rtol)
         found = matcher.run()
         same = sum(hit.same_op and (hit.alike or hit.named) for hit in found.values())
-        share = (same if matcher.twin else 0.5 * len(found)) / max(1, len(target)) + _common_names(target, view)
+        size = max(1, sum(map(bool, matcher.t.makes)))
+        share = (same if matcher.twin else 0.5 * len(found)) / size + _common_names(target, view)
         runs.append((share, matcher, view))
         shares[f"{view.kind} {number}"] = round(share, 4)
     for share, matcher, view in sorted(runs, key=lambda run: -run[0]):
@@ -69,6 +70,8 @@ def _answers(matcher: Matcher, view: View, trace: Trace, table: ModuleTable, sha
     rules = Counter[str]()
     for node in range(len(matcher.t.view)):
         hit = found.get(node)
+        if hit is not None and not matcher.twin and not hit.rich and _strength(hit) in ("near", "tie"):
+            hit = None  # equal masks and shapes are everywhere: what lies around says more
         if hit is not None:
             module = matcher.s.module[hit.event]
             if module < 0:

@@ -25,6 +25,8 @@ MANY = 48  # a class with more events than this names no candidates; its members
 MARGINS = (2.0, 1.0, 0.5, 0.2, 0.02)
 _SAME_ORDER = 0.995
 _CARRIERS = 4  # so many events that only carry a value may be left out between two nodes
+_POOR = 0.6  # where less of the target's values are recognised, they are compared roughly as well
+_ROUGH, _CLEAR = 0.6, 0.05  # likeness of samples that counts as rough equality, and its lead over any other value
 _FAR = 0.8  # what a neighbour beyond such events counts
 
 
@@ -97,6 +99,8 @@ class Matcher:
         self.t, self.s = Side(target), Side(source)
         self.rich = classify(self.t, self.s, rtol)
         self.twin = source.kind != "eager"
+        if _coverage(self.t, self.s, self.rich) < _POOR:
+            classify_roughly(self.t, self.s, self.rich)
         self.found: dict[int, Found] = {}
         self.used: Counter[int] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
@@ -296,6 +300,38 @@ def classify(target: Side, source: Side, rtol: float) -> dict[int, bool]:
             side.orders[value] = order_number
             order_number += 1
     return rich
+
+
+def _coverage(target: Side, source: Side, rich: dict[int, bool]) -> float:
+    """Share of the target's rich values that the source has too."""
+    there = set(source.classes)
+    wanted = [cls for cls in target.classes if rich.get(cls)]
+    return sum(cls in there for cls in wanted) / max(1, len(wanted))
+
+
+def classify_roughly(target: Side, source: Side, rich: dict[int, bool]) -> None:
+    """Give rich values that the source does not have the class of its most alike value: quantised graphs compute roughly.
+
+    Changes the classes of ``target``.
+    """
+    there = set(source.classes)
+    by_size: dict[float, list[int]] = defaultdict(list)
+    for value, cls in enumerate(source.classes):
+        if rich.get(cls):
+            by_size[source.view.stats[value][NUMEL]].append(value)
+    for value, cls in enumerate(target.classes):
+        members = by_size.get(target.view.stats[value][NUMEL], []) if rich.get(cls) and cls not in there else []
+        if not members:
+            continue
+        samples = target.view.samples[value].astype(np.float64)
+        others = source.view.samples[members].astype(np.float64)
+        scale = np.maximum(np.linalg.norm(others, axis=1), np.linalg.norm(samples))
+        alike = 1.0 - np.linalg.norm(others - samples, axis=1) / np.where(scale > 0, scale, 1.0)
+        best = int(alike.argmax())
+        same = np.array([source.classes[m] == source.classes[members[best]] for m in members])
+        if alike[best] >= _ROUGH and alike[best] - alike[~same].max(initial=-1.0) >= _CLEAR:
+            target.classes[value] = source.classes[members[best]]
+            target.orders[value] = source.orders[members[best]]
 
 
 def _near(left: Array, right: Array, rtol: float) -> bool:

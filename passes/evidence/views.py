@@ -12,6 +12,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.io.trace_file import SAMPLES, STATS, View
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.fingerprints import fingerprint, unknown
 from modelexport.passes.evidence.graph_values import RunReport, in_order, run_graph
 from modelexport.passes.evidence.initializers import Initializers
@@ -145,7 +146,12 @@ def _add_scope(
     for node in in_order(graph):
         path = node.attribution.path if node.attribution is not None else None
         reads = [number(name) for name in (*node.inputs, *node.captures)]
-        builder.event(node.op_type, path, reads, [number(name) for name in node.outputs], node.name)
+        made = node.outputs
+        if category(node.op_type) is Category.QUANTIZE and node.inputs and node.inputs[0] not in graph.initializers_set:
+            # Only the representation changes: what reads the result reads, for matching, what was quantised.
+            values[made[0]] = reads[0]
+            made = made[1:]
+        builder.event(node.op_type, path, reads, [number(name) for name in made], node.name)
         nodes.append(node)
         for body in node.bodies:
             _add_scope(body, dict(values), prints, builder, nodes)
