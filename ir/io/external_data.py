@@ -122,7 +122,7 @@ def plan(
     missing = [location for location in locations if not (base / location).exists()]
     if missing:
         _warn(model, f"external data is missing: {_list([str(base / location) for location in missing])}")
-    if mode == "keep" or os.path.samefile(base, folder):
+    if mode == "keep" or (base.exists() and os.path.samefile(base, folder)):
         return placement
     skipped = {*outside, *missing}
     for location in locations:

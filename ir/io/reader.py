@@ -195,9 +195,9 @@ def body_protos(proto: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """The bodies in a node's attributes, each with its label: attribute name and, in a list, index."""
     for attribute in proto.attribute:
         kind = attribute.type
-        if kind == _GRAPH or (kind == _UNDEFINED and attribute.HasField("g")):
+        if kind in (_GRAPH, _UNDEFINED) and attribute.HasField("g"):  # a reference has the kind and no graph
             yield text(attribute.name), attribute.g
-        elif kind == _GRAPHS or (kind == _UNDEFINED and attribute.graphs):
+        elif kind in (_GRAPHS, _UNDEFINED):
             for index, body in enumerate(attribute.graphs):
                 yield f"{text(attribute.name)}.{index}", body
 

@@ -133,6 +133,11 @@ def test_recursive_functions_are_refused(callee: str) -> None:
         from_proto(model)
 
 
+def test_reference_to_a_graph_attribute_is_no_body() -> None:
+    model = from_proto(loss_cases.build("function_reference_attributes"))
+    assert [graph.scope for graph in model.graphs()] == ["main", "function:acme:Twice:"]
+
+
 def test_function_defined_twice_is_carried_with_a_warning() -> None:
     model = loss_cases.build("function")
     model.functions.add().CopyFrom(model.functions[0])
