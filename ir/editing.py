@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from modelexport.ir.errors import GraphError
-from modelexport.ir.indexes import changed, nested, readers_of, relink, start_reading, stop_reading, visible_in
+from modelexport.ir.indexes import (
+    all_names,
+    changed,
+    nested,
+    readers_of,
+    relink,
+    start_reading,
+    stop_reading,
+    visible_in,
+)
 from modelexport.ir.inheritance import inherit as inherit_from
 from modelexport.ir.node import Node, shown
 from modelexport.ir.ordering import check_edge, edits_of, mark_backward
@@ -68,6 +77,7 @@ def insert(
         graph._nx.add_node(node.id, payload=node)
     for value in filter(None, outputs):
         graph._producers[value] = node
+    all_names(graph.model).update(outputs)
     start_reading(graph, node, (*inputs, *node.captures))
     for value in backward:
         mark_backward(graph, value)
@@ -154,6 +164,7 @@ def rename_value(graph: Graph, old: str, new: str) -> None:
         producers = [node for node in graph._by_id.values() if old in node.outputs]
         graph.defined_twice.add(new)
     edits = edits_of(graph)
+    all_names(graph.model).add(new)
     for node in producers:
         node.outputs = tuple(new if name == old else name for name in node.outputs)
         edits.touched.add(node.id)
@@ -214,7 +225,7 @@ def _check_free(graph: Graph, value: str, what: str) -> None:
     home = visible_in(graph, value)
     if home is None and value in graph._consumers:
         raise GraphError(f"{graph.scope}: {what}: {shown(value)!r} is read already though nothing defines it")
-    if home is None:
+    if home is None and value in all_names(graph.model):
         home = next((body for body in nested(graph) if body.defines(value)), None)
     if home is not None:
         raise GraphError(f"{graph.scope}: {what}: {home.scope} already has a value {shown(value)!r}")

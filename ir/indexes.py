@@ -9,6 +9,7 @@ from modelexport.ir.ordering import edits_of
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph
+    from modelexport.ir.model import Model
     from modelexport.ir.node import Node
 
 
@@ -27,6 +28,13 @@ def nested(graph: Graph) -> Iterator[Graph]:
         body = stack.pop()
         yield body
         stack.extend(inner for bodies in body.bodies.values() for inner in bodies)
+
+
+def all_names(model: Model) -> set[str]:
+    """Every value name that is or was defined in some scope: what is not in it is free everywhere."""
+    if model._names is None:
+        model._names = {name for graph in model.graphs() for name in (*graph._given, *graph._producers)}
+    return model._names
 
 
 def readers_of(graph: Graph, value: str) -> list[Node]:

@@ -34,6 +34,7 @@ class Model:
         self.main: Graph = Graph(self, proto.graph, "main", "main")
         self.functions: list[Graph] = []
         self._by_call: dict[tuple[str, str, str], Graph] = {}
+        self._names: set[str] | None = None
         self.patch: dict[str, str | None] = {}
         self.revision = 0
         self.verified = 0
