@@ -4,7 +4,7 @@
 
 A BERT-base with random weights (transformers; else a torch encoder of the same size) is exported by plain torch and by
 HierarchyExporter with the same arguments, alternately, each in a process of its own. Prints the median of each and the
-ratio ours / plain with its target, and exits with 1 when a target is missed.
+ratio ours / plain with its target, and exits with 1 when a target is missed. CPU time tells on a busy machine.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ def one(exporter: str, ours: bool, layers: int, target: str) -> dict[str, float]
     import onnxscript
 
     del onnx, onnxscript
-    before = memory_mb()[1]
     if ours:
         from modelexport.frontend.exporter import HierarchyExporter
 
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         HierarchyExporter(exporter=exporter).export(model, example, target)  # type: ignore[arg-type]
     elif dynamo:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         torch.onnx.export(model, (), target, kwargs=example, dynamo=True, verbose=False)
     else:
         positional(model, names)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         torch.onnx.export(model, tuple(example.values()), target, input_names=names, dynamo=False)
-    return {"seconds": time.perf_counter() - started, "peak_mb": memory_mb()[1], "before_mb": before}
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return {"seconds": seconds, "cpu": cpu, "peak_mb": memory_mb()[1]}
 
 
 def measured(exporter: str, ours: bool, layers: int) -> dict[str, float]:
@@ -116,14 +116,16 @@ def main() -> int:
         for _ in range(args.rounds):
             for ours in (False, True):
                 rows[ours].append(measured(exporter, ours, args.layers))
-        for key, limit in zip(("seconds", "peak_mb"), TARGETS[exporter], strict=True):
+        wall, memory = TARGETS[exporter]
+        for key, limit in (("seconds", wall), ("cpu", None), ("peak_mb", memory)):
             plain, tagged = (statistics.median(row[key] for row in rows[ours]) for ours in (False, True))
             ratio = tagged / plain
-            missed |= ratio > limit
-            verdict = "ok" if ratio <= limit else "MISSED"
+            verdict = ""
+            if limit is not None:
+                missed |= ratio > limit
+                verdict = f"target {limit:.2f}  {'ok' if ratio <= limit else 'MISSED'}"
             sys.stdout.write(
-                f"{exporter:12s} {key:8s} plain {plain:9.2f}  ours {tagged:9.2f}  "
-                f"ratio {ratio:5.3f}  target {limit:.2f}  {verdict}\n"
+                f"{exporter:12s} {key:8s} plain {plain:9.2f}  ours {tagged:9.2f}  ratio {ratio:5.3f}  {verdict}\n"
             )
             sys.stdout.flush()
     return int(missed)
