@@ -15,7 +15,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.flow import Flow, Kind
-from modelexport.passes.evidence.growth import flattened_products, normalisations, products_of_biases
+from modelexport.passes.evidence.growth import flattened_products, likes, normalisations, products_of_biases
 from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -143,6 +143,8 @@ class _Fill:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
         flow = self.flow
         weights = flow.graph.initializers_set
+        for index, path in likes(flow, self.paths):
+            self._set(index, path, "alike")
         for index, path in products_of_biases(flow, self.paths, weights):
             self._set(index, path, "bias-product")
         parameters = [

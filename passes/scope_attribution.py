@@ -123,7 +123,8 @@ class _Run:
             self.scoped[node] = scope, rule
 
     def _initializers_of(self, node: Node) -> list[str]:
-        return [value for value in node.inputs if value in self.initializers]
+        owner = self.parameters.owner
+        return [value for value in node.inputs if value in self.initializers or value in owner]
 
     def _callers_first(self) -> Iterator[Graph]:
         """Every scope, a local function after all scopes that call it."""

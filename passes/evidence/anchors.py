@@ -27,9 +27,13 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
         kind = category(node.op_type)
         if inputs and kind in _CARRIERS and all(value in constant for value in inputs):
             chief = _chief(owners)
-            constant.update((value, chief) for value in node.outputs if value)
+            constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
         elif kind is Category.CONSTANT:
             constant.update((value, "") for value in node.outputs if value)
+        if node.op_type == "Identity":  # a copy of a merged initializer; what it is called says whose it is
+            if node.first_output in owner:
+                yield node, owner[node.first_output], INITIALIZER
+            continue
         if not owners or _lookup_of_tied(graph, node, inputs, constant):
             continue
         path = _chief(owners)

@@ -10,6 +10,62 @@ from modelexport.passes.evidence.flow import Flow, Kind
 _REGION = 24  # nodes that one normalisation may have
 
 
+def likes(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
+    """Open nodes that compute from the same modules, numbers aside, as recorded nodes of the same operator do.
+
+    The records must agree, and a record's own numbers must follow from those of the modules it computes from.
+    """
+    open_nodes = [
+        index
+        for index, path in enumerate(paths)
+        if path is None and flow.kind[index] >= Kind.DATA and flow.before[index]
+    ]
+    wanted = {flow.nodes[index].op_type for index in open_nodes}
+    records: dict[tuple[object, ...], set[tuple[str, ...] | None]] = {}
+    for index, path in enumerate(paths):
+        if path is not None and flow.nodes[index].op_type in wanted:
+            key, sources = _place(flow, paths, index)
+            pattern = template(path)
+            follows = key is not None and instance(pattern, sources) == path
+            if key is not None:
+                records.setdefault(key, set()).add(pattern if follows else None)
+    found = []
+    for index in open_nodes:
+        key, sources = _place(flow, paths, index)
+        patterns = records.get(key, ()) if key is not None else ()
+        if len(patterns) == 1:
+            (only,) = patterns
+            path = instance(only, sources) if only is not None else None
+            if path is not None:
+                found.append((index, path))
+    return found
+
+
+def _place(flow: Flow, paths: list[str | None], index: int) -> tuple[tuple[object, ...] | None, list[str]]:
+    """The operator of a node with the templates of the modules its data comes from, and those modules."""
+    sources = [paths[maker] for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
+    known = [path for path in sources if path is not None]
+    if not known or len(known) < len(sources):
+        return None, known
+    return (flow.nodes[index].op_type, *map(template, known)), known
+
+
+def template(path: str) -> tuple[str, ...]:
+    """``path`` as atoms, with numbers blanked out."""
+    return tuple("#" if atom.isdigit() else atom for atom in path.split(".")) if path else ()
+
+
+def instance(pattern: tuple[str, ...], around: list[str]) -> str | None:
+    """``pattern`` with the numbers of the first path of ``around`` that begins like it; None where there is none."""
+    numbers = max((at for at, atom in enumerate(pattern) if atom == "#"), default=-1) + 1
+    if not numbers:
+        return ".".join(pattern)
+    for path in around:
+        if template(path)[:numbers] == pattern[:numbers]:
+            return ".".join((*path.split(".")[:numbers], *pattern[numbers:]))
+    return None
+
+
 def products_of_biases(flow: Flow, paths: list[str | None], weights: frozenset[str]) -> list[tuple[int, str]]:
     """Products with a weight of no telling name, whose only reader adds a module's bias to them."""
     found = []

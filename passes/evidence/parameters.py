@@ -12,7 +12,8 @@ from modelexport.ir.model import Model
 from modelexport.ir.node import text
 
 _FOREIGN = frozenset("/:; \t\n\\")
-_FLOATS = frozenset((1, 10, 11, 16))
+_FLOATS = {1: 4, 10: 2, 11: 8, 16: 2}  # bytes of an element, by ONNX's number of the type
+_GLANCE = 4096
 _FUSED = re.compile(
     r"[A-Za-z]+Fusion_[A-Za-z]+_"
 )  # what onnxruntime's fusions put before the names of weights they make
@@ -65,8 +66,28 @@ class ParameterIndex:
 
     @classmethod
     def of(cls, model: Model) -> ParameterIndex:
-        """The index of every initializer of ``model``, at every depth."""
-        return cls(name for graph in model.graphs() for name in graph.initializers)
+        """The index of every initializer of ``model``, at every depth.
+
+        Exporters merge equal initializers. TorchScript then copies the one that is left to the other names through
+        Identity nodes, which count as those parameters; and one that several nodes read and that has the same value
+        everywhere, such as a bias of zeros, may be anyone's: its name makes a module known but places no node.
+        """
+        index = cls(name for graph in model.graphs() for name in graph.initializers)
+        weights = Weights(model)
+        for graph in model.graphs():
+            for name in graph.initializers:
+                readers = graph.consumers(name)
+                if len(readers) < 2:
+                    continue
+                copies = [node.first_output for node in readers if node.op_type == "Identity"]
+                for copy in copies:
+                    owner = owner_of(copy)
+                    if owner is not None:
+                        index.owner[copy] = owner
+                        index.add(owner)
+                if name in index.owner and not copies and weights.is_uniform(name):
+                    del index.owner[name]
+        return index
 
     def add(self, path: str) -> None:
         """Make ``path`` and its prefixes known."""
@@ -101,15 +122,31 @@ class Weights:
             if tensor.data_type in _FLOATS and any(extent > 1 for extent in tensor.dims)
         }
 
+    def _find(self, name: str) -> onnx.TensorProto | None:
+        if self._tensors is None:
+            self._tensors = self._weights()
+        return self._tensors.get(name)
+
+    def is_uniform(self, name: str) -> bool:
+        """Whether a weight is in the file and has one value everywhere."""
+        tensor = self._find(name)
+        if tensor is None or tensor.external_data:
+            return False
+        if not tensor.HasField("raw_data"):
+            values = tensor.float_data or tensor.double_data or tensor.int32_data
+            return len(set(values)) == 1
+        raw, size = tensor.raw_data, _FLOATS[tensor.data_type]
+        first = raw[:size]
+        head = raw[:_GLANCE]
+        return bool(first) and head == first * (len(head) // size) and raw == first * (len(raw) // size)
+
     def fingerprint(self, name: str) -> str:
         """Equal for weights with equal shape and equal first bytes; external data is told apart by its place.
 
-        Empty for what is no weight.
+        Empty for what is no weight, and for one with the same value everywhere.
         """
-        if self._tensors is None:
-            self._tensors = self._weights()
-        tensor = self._tensors.get(name)
-        if tensor is None:
+        tensor = self._find(name)
+        if tensor is None or self.is_uniform(name):
             return ""
         where = ";".join(f"{entry.key}={entry.value}" for entry in tensor.external_data)
         head = tensor.raw_data[:256] if tensor.HasField("raw_data") else tensor.SerializeToString()[:512]

@@ -151,6 +151,10 @@ class ScopeWalk:
             return direct
         owners = self.seen[scope].owners
         below = self._below(here, segment)
+        if not owners:  # a holder that has a scope of its own would be in the name
+            called = self.seen[scope.rpartition("/")[0]].children
+            start = len(here) + 1 if here else 0
+            below = [path for path in below if not any(path.startswith(child + ".", start) for child in called)]
         if len(below) == 1 and (not owners or _within(owners, below)):
             return below[0]  # its holder has no scope of its own
         if len(below) > 1:

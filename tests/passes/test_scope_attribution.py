@@ -153,7 +153,7 @@ def test_call_suffixes_are_told_from_names_by_the_graph() -> None:
         PASS,
         """
         agraph (float[4] X) => (float[4] Y)
-        <float[4] "fc.weight" = {1,2,3,4}, float[4] "h.ln_1.weight" = {1,1,1,1},
+        <float[4] "fc.weight" = {1,2,3,4}, float[4] "h.ln_1.weight" = {1,2,1,1},
          float[4] w1 = {1,2,3,4}, float[4] w2 = {2,2,3,4}> {
             ["/fc/Mul"] a = Mul (X, "fc.weight")
             ["/fc_1/Mul"] b = Mul (a, "fc.weight")
@@ -187,7 +187,7 @@ def test_holders_recursion_and_glued_numbers_by_parameter_names() -> None:
         PASS,
         """
         agraph (float[4] X) => (float[4] Y)
-        <float[4] "holder.inner.w" = {1,2,3,4}, float[4] "rec.fc.w" = {1,1,1,1}, float[4] "f.0.conv.w" = {1,2,3,4}> {
+        <float[4] "holder.inner.w" = {1,2,3,4}, float[4] "rec.fc.w" = {1,2,1,1}, float[4] "f.0.conv.w" = {1,2,3,4}> {
             ["/inner/Mul"] a = Mul (X, "holder.inner.w")
             ["/inner/Relu"] b = Relu (a)
             ["/rec/fc/Mul"] c = Mul (b, "rec.fc.w")
@@ -206,7 +206,7 @@ def test_aliases_of_one_module_get_its_first_name() -> None:
         PASS,
         """
         agraph (float[4] X) => (float[4] Y)
-        <float[4] "alias.weight" = {1,2,3,4}, float[4] "alias.bias" = {1,1,1,1}, float[4] "tied.bias" = {1,1,1,2}> {
+        <float[4] "alias.weight" = {1,2,3,4}, float[4] "alias.bias" = {1,2,1,1}, float[4] "tied.bias" = {1,1,1,2}> {
             a = LayerNormalization (X, "alias.weight", "alias.bias")
             # meta: pkg.torch.onnx.name_scopes=['', 'shared', 'x']
             # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.Norm', 'x']
@@ -289,7 +289,7 @@ def test_parameter_names_come_last() -> None:
         PASS,
         """
         agraph (float[4] X, int64[N] I) => (float[4] Y)
-        <float[4,4] "enc.q.weight" = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float[4] "enc.q.bias" = {1,1,1,1},
+        <float[4,4] "enc.q.weight" = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float[4] "enc.q.bias" = {1,2,1,1},
          float[4,4] "emb.weight" = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}> {
             t = Transpose ("enc.q.weight")
             m = MatMul (X, t)
@@ -311,6 +311,46 @@ def test_parameter_names_come_last() -> None:
         h   emb     parameter/initializer-name
         Y   -
         """,
+    )
+
+
+def test_merged_initializers_place_no_node() -> None:
+    """Biases of zeros are merged into one by exporters; a copy under its own name says whose it was."""
+    check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "a.bias" = {0,0,0,0}, float[4] "b.weight" = {1,2,3,4}, float[4] "c.bias" = {0,0,0,0}> {
+            u = Add (X, "a.bias")
+            v = Mul (u, "b.weight")
+            w = Add (v, "a.bias")
+            "d.bias" = Identity ("c.bias")
+            x = Add (w, "c.bias")
+            Y = Add (x, "d.bias")
+        }
+        """,
+        """
+        u        -
+        v        b
+        w        -
+        d.bias   d   parameter/initializer-name
+        x        c
+        Y        d   parameter/initializer-name
+        """,
+    )
+
+
+def test_a_holder_with_a_scope_of_its_own_is_not_skipped() -> None:
+    check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "emb.norm.weight" = {1,2,3,4}> {
+            ["/emb/norm/Mul"] a = Mul (X, "emb.norm.weight")
+            ["/norm/Relu"] Y = Relu (a)
+        }
+        """,
+        {"a": "emb.norm", "Y": "norm"},
     )
 
 
