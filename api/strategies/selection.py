@@ -59,7 +59,7 @@ def facts_about(model: torch.nn.Module) -> ModelFacts:
     modules = list(model.modules())
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return ModelFacts(
-        type=type(model).__qualname__,
+        type=str(getattr(model, "original_name", "") or type(model).__qualname__),  # TorchScript wraps the class
         module_count=len(modules),
         scripted=sum(isinstance(module, torch.jit.ScriptModule) for module in modules),
         weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),

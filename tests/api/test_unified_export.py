@@ -153,6 +153,14 @@ def test_auto_chooses_from_facts() -> None:
     assert len({usual.confidence, scripted.confidence, large.confidence}) == 3
 
 
+def test_a_scripted_model_is_exported_by_its_weights(tmp_path: Path) -> None:
+    model = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)))
+    report = export_model(model, INPUT, tmp_path / "m.onnx", opset_version=17)
+    assert report["summary"]["strategies_tried"] == ["usage_based"]
+    assert report["model_info"] == {"type": "Sequential", "module_count": 4}
+    assert report["by_source"]["parameter"] >= 2
+
+
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_optimize_keeps_outputs_and_tags(exporter: str, tmp_path: Path) -> None:
     model, plain, best = Mixer().eval(), tmp_path / "plain.onnx", tmp_path / "best.onnx"

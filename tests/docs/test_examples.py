@@ -83,6 +83,14 @@ def test_every_command_and_configuration_key_is_documented() -> None:
     assert [key for key in schema("config")["properties"] if f"| `{key}` |" not in text] == []
 
 
+def test_documented_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelexport.frontend.options import Environment, read_environment
+
+    (block,) = [each for each in BLOCKS if each.language == "bash" and "export MODELEXPORT_" in each.code]
+    collector.Reader(run).read(block, monkeypatch.setenv)
+    assert read_environment() == Environment(auxiliary_debug=True, memory_limit_mb=2048, profiling=True)
+
+
 def test_the_collector_notices_what_does_not_hold(tmp_path: Path) -> None:
     document = tmp_path / "wrong.md"
     document.write_text(
