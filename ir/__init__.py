@@ -1,4 +1,4 @@
-"""modelexport.ir"""
+"""The graph of a model: read without loss, annotated or edited, and written back as it was but for that."""
 
 if __name__ != "modelexport.ir":  # from the root of a checkout the folder's own name would import a second copy
     raise ImportError(f"import this package as modelexport.ir, not as {__name__}")

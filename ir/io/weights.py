@@ -126,7 +126,7 @@ class Weights:
                 return np.asarray(numpy_helper.to_array(inline))
             data = self.raw(tensor, math.prod(dims) * dtype.itemsize)
             return np.frombuffer(data, dtype.newbyteorder("<")).reshape(dims)
-        except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
             raise self._error(
                 tensor, f"can't be read: {str(error).splitlines()[0] if str(error) else error}"
             ) from error

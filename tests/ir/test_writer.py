@@ -181,7 +181,7 @@ def test_clear_errors(tmp_path: Path, path: str, message: str) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "chmod"])
 def test_failure_leaves_the_existing_output_untouched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -232,6 +232,14 @@ def test_pipe_is_written_directly(tmp_path: Path) -> None:
     out, _ = reader.communicate(timeout=60)
     assert int(out) == len(to_bytes(model))
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_device_is_written_directly_and_its_errors_are_told() -> None:
+    model = from_proto(loss_cases.chain())
+    save_model(model, "/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(OutputError, match="/dev/full: No space left"):
+        save_model(model, "/dev/full")
 
 
 def test_larger_than_a_protobuf_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
