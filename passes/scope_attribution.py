@@ -30,6 +30,7 @@ from modelexport.passes.evidence.torch_metadata import (
     is_path,
     read_namespace,
     read_stack,
+    stack_key,
 )
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -256,18 +257,16 @@ class _Run:
         self.changed += 1
 
     def _stack(self, metadata: Mapping[str, str]) -> Stack | None:
-        key = metadata.get(NAME_SCOPES) or metadata.get(SCRIPT_SCOPES)
+        key, namespace = stack_key(metadata), None
         if key is None:
-            key = metadata.get(NAMESPACE)
+            namespace = key = metadata.get(NAMESPACE)
             if key is None or NAMESPACE in metadata.get(own_tags.ADDED, ""):
                 return None
         if key in self.stacks:
             return self.stacks[key]
         stack: Stack | None = None
         try:
-            stack = read_stack(metadata)
-            if stack is None and NAME_SCOPES not in metadata and SCRIPT_SCOPES not in metadata:
-                stack = read_namespace(key)
+            stack = read_stack(metadata) if namespace is None else read_namespace(namespace)
         except MalformedRecord:
             self.damaged["exporter"] += 1
         self.stacks[key] = stack

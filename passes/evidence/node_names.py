@@ -14,7 +14,7 @@ import onnx.defs
 
 _DECORATED = re.compile(r"([A-Z][A-Za-z0-9]*?)(?:_.*)?$")
 _CALL = re.compile(r"(.+)_([1-9][0-9]*)$")
-MAX_NAME = 8192
+MAX_NAME, MAX_DEPTH = 8192, 256
 
 
 def scope_of_name(name: str, op_type: str) -> str | None:
@@ -22,7 +22,7 @@ def scope_of_name(name: str, op_type: str) -> str | None:
 
     ``op_type`` is only used to tell quickly that the last segment is the operator.
     """
-    if not name or len(name) > MAX_NAME:
+    if not name or len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
         return None
     if name[0] != "/":
         return scope_of_name(name[6:], "") if name.startswith("fused /") else None
@@ -41,7 +41,7 @@ def is_plain(name: str, op_type: str) -> bool:
 
 def scope_of_value(value: str) -> tuple[str, str] | None:
     """The scope in a value's name and the operator that made it, or None where it has none."""
-    if not value or value[0] != "/" or len(value) > MAX_NAME:
+    if not value or value[0] != "/" or len(value) > MAX_NAME or value.count("/") > MAX_DEPTH:
         return None
     cut = value.rfind("_output_")
     scope = _decorated_scope(value[:cut]) if cut > 0 else None

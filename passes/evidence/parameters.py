@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -95,6 +96,15 @@ class ParameterIndex:
             self.known.add(path)
             path = path.rpartition(".")[0]
         self._by_spelling = None
+
+    def spelled_below(self, path: str, spelling: str) -> list[str]:
+        """Known paths below ``path`` that TorchScript scopes spell as ``spelling``."""
+        every = self.spelled(spelling)
+        if not path or not every:
+            return every
+        start = bisect_left(every, path + ".")
+        stop = bisect_left(every, path + "/", start)  # the character after the dot
+        return every[start:stop]
 
     def spelled(self, spelling: str) -> list[str]:
         """Known paths that TorchScript scopes spell as ``spelling``."""

@@ -141,8 +141,7 @@ class ScopeWalk:
         direct = _join(here, segment)
         if direct in self.parameters.known:
             return [direct]
-        prefix = here + "." if here else ""
-        return [path for path in self.parameters.spelled(segment) if path.startswith(prefix)]
+        return self.parameters.spelled_below(here, segment)
 
     def _module(self, scope: str, here: str, segment: str) -> str:
         """The module below ``here``, or elsewhere, that ``segment`` spells."""
@@ -164,10 +163,13 @@ class ScopeWalk:
             for path in above:  # a module that calls itself
                 if self.exact or _within(owners, [path]):
                     return path
-            elsewhere = self.parameters.spelled(segment)
-            fitting = [path for path in elsewhere if _within(owners, [path])] if owners else elsewhere
-            if fitting and (self.exact or owners):
-                return max(fitting, key=lambda path: (len(path), path))
+            if owners:  # a module that is called from outside its parent
+                fitting = [path for path in _and_above(min(owners)) if unqualified(path) == segment]
+                elsewhere = [path for path in fitting if path in self.parameters.known and _within(owners, [path])]
+            else:
+                elsewhere = self.parameters.spelled(segment)
+            if elsewhere:
+                return max(elsewhere, key=len)
         return direct
 
 

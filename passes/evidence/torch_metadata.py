@@ -9,6 +9,7 @@ writes ``pkg.onnxscript.*`` with local names and no last entry. ``namespace`` sp
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ SCRIPT_SCOPES = "pkg.onnxscript.name_scopes"
 SCRIPT_CLASSES = "pkg.onnxscript.class_hierarchy"
 NAMESPACE = "namespace"
 
+_PLAIN = re.compile(r"'[A-Za-z0-9_.:]*'\]")  # an entry that needs no parsing, and the end of the list
 MAX_LENGTH = 64 * 1024  # characters of one record
 MAX_DEPTH = 512  # entries of one stack
 FAKE_STACK = "_empty_nn_module_stack_from_metadata_hook"
@@ -54,6 +56,24 @@ def read_stack(metadata: Mapping[str, str]) -> Stack | None:
     if scopes is not None:
         return _script_stack(_strings(scopes), _strings(metadata.get(SCRIPT_CLASSES, "[]")))
     return None
+
+
+def stack_key(metadata: Mapping[str, str]) -> str | None:
+    """Equal for nodes with equal stacks, without parsing them: the records less their last entry, the node itself.
+
+    None where there is no record of a stack.
+    """
+    scopes = metadata.get(NAME_SCOPES)
+    if scopes is not None:
+        return f"{_but_last(scopes)}\n{_but_last(metadata.get(CLASS_HIERARCHY, ''))}"
+    scopes = metadata.get(SCRIPT_SCOPES)
+    return None if scopes is None else f"{scopes}\n{metadata.get(SCRIPT_CLASSES, '')}\n"
+
+
+def _but_last(record: str) -> str:
+    """``record`` up to its last entry, where that is a plain string; else all of it."""
+    cut = record.rfind(", ")
+    return record[:cut] if cut > 0 and _PLAIN.fullmatch(record, cut + 2) is not None else record
 
 
 def read_namespace(namespace: str) -> Stack | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from modelexport.ir.io.trace_file import View
 from modelexport.passes.evidence.value_classes import POOR, Side, classify, classify_roughly, coverage
@@ -19,6 +20,7 @@ from modelexport.passes.evidence.value_classes import POOR, Side, classify, clas
 MANY = 48  # a class with more events than this names no candidates; its members are found through neighbours
 MARGINS = (2.0, 1.0, 0.5, 0.2, 0.02)
 _CARRIERS = 4  # so many events that only carry a value may be left out between two nodes
+_ANCHORS, _IN_ORDER = 8, 0.97  # so many sure pairs, and so great a share of them rising, make the file order count
 _FAR = 0.8  # what a neighbour beyond such events counts
 
 
@@ -53,6 +55,7 @@ class Matcher:
         if coverage(self.t, self.s, self.rich) < POOR:
             classify_roughly(self.t, self.s, self.rich)
         self.found: dict[int, Found] = {}
+        self.bounds: list[tuple[int, int]] = []
         self.used: Counter[int] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.ops: Counter[str] = Counter()
@@ -86,12 +89,32 @@ class Matcher:
         order = range(len(self.t.view))
         for margin in MARGINS:
             self._settle(order, margin)
+            if margin == MARGINS[0]:
+                self.bounds = self._order()
         for t in order:  # what is still open is a toss-up: decide one, then all that follows from it
             found = None if t in self.found else self._decide(t, -1.0)
             if found is not None:
                 self._accept(t, found)
                 self._settle((*self.t.before[t], *self.t.after[t]), MARGINS[-1])
         return self.found
+
+    def _order(self) -> list[tuple[int, int]]:
+        """For each node the events between which file order puts it; empty when the file is not in order of execution.
+
+        Only for eager runs: a twin has an event for every node, and its neighbourhood says more.
+        """
+        anchors = [(t, hit.event) for t, hit in sorted(self.found.items()) if hit.rich and hit.lead == float("inf")]
+        rising = sum(a[1] < b[1] for a, b in pairwise(anchors))
+        if self.twin or len(anchors) < _ANCHORS or rising < _IN_ORDER * (len(anchors) - 1):
+            return []
+        size = len(self.t.view)
+        bounds, position, low = [(0, len(self.s.view))] * size, 0, -1
+        for t in range(size):
+            while position < len(anchors) and anchors[position][0] < t:
+                low = anchors[position][1]
+                position += 1
+            bounds[t] = (low, anchors[position][1] if position < len(anchors) else len(self.s.view))
+        return bounds
 
     def _settle(self, start: Iterable[int], margin: float) -> None:
         """Match every node of ``start`` whose best event leads by ``margin``, and what becomes clear by that."""
@@ -147,10 +170,10 @@ class Matcher:
         for name in {self.t.node(t), *(self.t.name(v) for v in self.t.makes[t])} - {""}:
             near.update(self.by_name.get(name, ())[:MANY])
         for p in self.t.before[t]:
-            if p in self.found:
+            if p in self.found and len(self.far_after[self.found[p].event]) < MANY:
                 near.update(self.far_after[self.found[p].event])
         for c in self.t.after[t]:
-            if c in self.found:
+            if c in self.found and len(self.far_before[self.found[c].event]) < MANY:
                 near.update(self.far_before[self.found[c].event])
         return [e for e in near if self._possible(t, e, cls)]
 
@@ -215,6 +238,9 @@ class Matcher:
                 alike += 1.5 * sum(1.0 if r in there else _FAR if r in far else 0.0 for r in known) / len(known)
                 score -= 0.5 * sum(r < e for r in known) / len(known)
         score -= (1.5 if self.twin else 0.3) * min(self.used[e], 2)
+        if self.bounds:
+            low, high = self.bounds[t]
+            score += 0.6 if low <= e <= high else 0.0
         return score + alike, alike
 
 
