@@ -22,7 +22,7 @@ from modelexport.passes.evidence.views import ViewBuilder
 
 Array = npt.NDArray[Any]
 _UNINITIALIZED = (torch.nn.parameter.UninitializedParameter, torch.nn.parameter.UninitializedBuffer)
-TWINS = ("torchscript", "dynamo")
+TWINS = ("dynamo", "torchscript")  # tracing by TorchScript may leave tensors in attributes of the model: last
 
 
 def write_trace(

@@ -86,7 +86,7 @@ class ValueAttribution(Pass):
 
 def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
     """Set attributions where there is none, or one that the answer beats: (nodes changed, name tags replaced)."""
-    shared: dict[tuple[str, str], Attribution] = {}
+    shared: dict[Answer, Attribution] = {}
     changed = replaced = 0
     for node, answer in best.items():
         held = node.attribution
@@ -94,11 +94,10 @@ def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
             if held.path == answer.path or not _beats(answer, held):
                 continue
             replaced += held.rule in FROM_NAMES
-        key = (answer.path, answer.rule)
-        attribution = shared.get(key)
+        attribution = shared.get(answer)
         if attribution is None:
             attribution = Attribution(answer.path, Source.VALUE, answer.rule, answer.confidence, answer.evidence, by)
-            shared[key] = attribution
+            shared[answer] = attribution
         node.attribute_to(attribution)
         changed += 1
     return changed, replaced
