@@ -69,6 +69,7 @@ class _Run:
         self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint)
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
+        self.joined: dict[tuple[Stack, str], str] = {}
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
         self.winml: dict[str, str] = {}
@@ -273,6 +274,13 @@ class _Run:
         return stack
 
     def _joined(self, stack: Stack, base: str) -> str:
+        """The path that ``stack`` gives a node of a scope that ``base`` runs; its modules are declared."""
+        found = self.joined.get((stack, base))
+        if found is None:
+            found = self.joined[stack, base] = self._declared(stack, base)
+        return found
+
+    def _declared(self, stack: Stack, base: str) -> str:
         modules = self.model.modules
         path = ""
         for local, cls in zip(stack.paths, stack.classes, strict=True):
