@@ -187,7 +187,8 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
         import transformers
     except ImportError as error:
         raise MissingExtraError("transformers", "hf", f"loading the checkpoint {name}") from error
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    # Of a folder everything is there: the hub is not asked.
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": folder is not None}
     try:
         with _progress_on_terminals_only(transformers):
             config = transformers.AutoConfig.from_pretrained(name, **options)

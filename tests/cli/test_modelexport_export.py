@@ -50,7 +50,7 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     (tmp_path / "net.py").write_text(FILE)
     (tmp_path / "full.py").write_text(FILE + "\nexample_inputs = torch.randint(0, 100, (1, 5))\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     def call(*arguments: object, opset: bool = True) -> tuple[int, str, str]:
         capfd.readouterr()
