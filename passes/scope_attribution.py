@@ -69,7 +69,7 @@ class _Run:
         self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint)
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
-        self.joined: dict[tuple[Stack, str], str] = {}
+        self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
         self.winml: dict[str, str] = {}
@@ -275,9 +275,9 @@ class _Run:
 
     def _joined(self, stack: Stack, base: str) -> str:
         """The path that ``stack`` gives a node of a scope that ``base`` runs; its modules are declared."""
-        found = self.joined.get((stack, base))
+        found = self.joined.get((id(stack), base))
         if found is None:
-            found = self.joined[stack, base] = self._declared(stack, base)
+            found = self.joined[id(stack), base] = self._declared(stack, base)
         return found
 
     def _declared(self, stack: Stack, base: str) -> str:
