@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 
 import click
@@ -71,3 +72,7 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0 fine, 1 findings, 2 usage or input, 3 a pass crashed, 130 Ctrl-C."""
     return run_guarded(cli, "modelexport", args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
 from modelexport.ir.node import Node, shown
 from modelexport.ir.operators import role
-from modelexport.passes.evidence import own_tags
+from modelexport.passes.evidence import doc_carrier, own_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def model_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
 
 
 def rows_of(model: Model) -> Iterator[TagRow]:
-    """Rows of a model in memory: node metadata, or, where no node has any of ours, the embedded table."""
-    record_of = _own_record if any(own_tags.TAG in node.metadata for node in model.nodes()) else _table_lookup(model)
+    """Rows of a model in memory: what its nodes carry, or, where none carries anything, the embedded table."""
+    record_of = _own_record if any(map(_own_record, model.nodes())) else _table_lookup(model)
     for key, node in node_keys(model):
         found = record_of(node)
         about = role(node.op_type, node.domain)
@@ -59,7 +59,11 @@ def rows_of(model: Model) -> Iterator[TagRow]:
 
 
 def _own_record(node: Node) -> own_tags.Record | None:
-    return own_tags.read_node(node.metadata)
+    """The tag in the node's metadata, else in its doc string."""
+    metadata = node.metadata
+    if own_tags.PATH not in metadata and node.doc_string:
+        metadata = doc_carrier.carried(node) or metadata
+    return own_tags.read_node(metadata)
 
 
 def _table_lookup(model: Model) -> Callable[[Node], own_tags.Record | None]:

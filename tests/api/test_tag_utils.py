@@ -19,7 +19,9 @@ from tagged import set_metadata, tagged_file
 
 from modelexport.core import json_stream, tag_utils
 from modelexport.core.tag_rows import tagged_model
+from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import InputError, ModelExportError
+from modelexport.passes import PassManager
 
 ACT, PROJ = "/Model/blocks.0/act", "/Model/blocks.0/proj"
 
@@ -146,6 +148,17 @@ def test_the_table_stands_in_for_node_metadata(model: Path) -> None:
     for node in proto.graph.node:
         del node.metadata_props[:]
     onnx.save(proto, model)
+    assert tag_utils.load_tags_from_onnx(model) == before
+    assert tag_utils.validate_tag_consistency(model)["consistent"]
+
+
+def test_tags_in_doc_strings_are_read(model: Path) -> None:
+    before = tag_utils.load_tags_from_onnx(model)
+    tagged = load_model(model)
+    PassManager("scope-attribution,fallback-tagging,attribute-embedding{carrier=doc-string table=false}").run(tagged)
+    save_model(tagged, model)
+    keys = {entry.key for node in onnx.load(model).graph.node for entry in node.metadata_props}
+    assert not any(key in keys for key in ("htp.tag", "htp.path", "htp.source"))
     assert tag_utils.load_tags_from_onnx(model) == before
     assert tag_utils.validate_tag_consistency(model)["consistent"]
 
