@@ -110,13 +110,15 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet_about_choices() -> Iterator[None]:
-    """Silence torch's remarks on what was chosen on purpose: dynamic_axes, operators of packages that are not there."""
+    """Silence torch's remarks on itself, and on what was chosen on purpose: dynamic_axes, operators of packages that
+    are not there."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*dynamic_axes.* is not recommended")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
             yield
     finally:
         registration.setLevel(level)

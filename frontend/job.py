@@ -49,21 +49,16 @@ class ExportJob:
     ) -> None:
         self.settings = settings
         self.model = model
+        self.example_inputs = example_inputs
+        self.keywords = kwargs
         self.started = time.perf_counter()
-        self.environment = read_environment()
-        if not isinstance(model, torch.nn.Module):
-            raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
-        self.options: ExportOptions = read_options(settings.exporter, kwargs)
-        self.inputs: Inputs = normalise(example_inputs, self.options.keywords)
         self.target = Path(output_path)
-        check_writable(self.target)
-        self.pipeline = build_pipeline(settings)
-        self.warnings: list[str] = list(self.options.warnings)
 
     def run(self) -> dict[str, Any]:
         """Do it; see ``HierarchyExporter.export``."""
         steps = Steps(self.settings, self.target)
         try:
+            self._prepare()
             with scratch_folder(self.target) as scratch:
                 result = self._run(steps, scratch)
         except BaseException as error:
@@ -75,8 +70,19 @@ class ExportJob:
         steps.finish()
         return result
 
+    def _prepare(self) -> None:
+        """Read everything that can be read before the model runs."""
+        self.environment = read_environment()
+        if not isinstance(self.model, torch.nn.Module):
+            raise InputError(f"model is {type(self.model).__name__}, not a torch.nn.Module")
+        self.options: ExportOptions = read_options(self.settings.exporter, self.keywords)
+        check_writable(self.target)
+        self.pipeline = build_pipeline(self.settings)
+        self.warnings: list[str] = list(self.options.warnings)
+
     def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
         steps.prepared(self.model, self.settings, self.target)
+        self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords)
         steps.generated(self.inputs)
         steps.found(self.model)
         trace = self._trace()

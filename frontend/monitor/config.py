@@ -33,6 +33,8 @@ class MonitorConfig:
         """Options from a mapping. Raises ConfigError for an unknown key or a value of the wrong type."""
         if isinstance(config, MonitorConfig):
             return config
+        if config is not None and not isinstance(config, Mapping):
+            raise ConfigError(f"config of the monitor is {config!r:.60}; it has to be a mapping of options")
         known = {entry.name: entry.default for entry in fields(cls)}
         for key, value in (config or {}).items():
             if key not in known:

@@ -30,6 +30,7 @@ class HTPConsoleWriter(StepAwareWriter):
         self._lines: list[str] = []
         self._tree_has_nodes: bool | None = None
         self._warned: set[str] = set()
+        self._failures_said = 0
 
     def start(self, record: ExportRecord) -> None:
         """Take the record; nothing is printed before the first step."""
@@ -120,13 +121,27 @@ class HTPConsoleWriter(StepAwareWriter):
             where = f"the last step was [{last.number}/{len(HTPExportStep)}] {last}" if last else "no step ran"
             lines.append([(f"Incomplete: {where}.", "warning")])
         path = record.console_path
-        names = [file.name for file in (record.metadata_path, record.report_path, path)]
+        report = [record.report_path] if record.report_path in record.files else []
+        names = [file.name for file in (record.metadata_path, *report, path)]
         lines.extend(screens.listed("files", names, self._width, len(names)))
+        lines.extend(screens.listed("writers", self._new_failures(), self._width, self._rows, "warning"))
         self._print(lines)
         self._stop()
         with text_output(path) as stream:
             stream.write(self.get_output())
         return path
+
+    def say_failures(self) -> None:
+        """Say which writers failed since the last word."""
+        failures = self._new_failures()
+        if failures:
+            self._print(list(screens.listed("writers", failures, self._width, self._rows, "warning")))
+
+    def _new_failures(self) -> list[str]:
+        """Failures of writers that were not said yet."""
+        failures = [str(failure) for failure in self._record.writer_failures[self._failures_said :]]
+        self._failures_said += len(failures)
+        return failures
 
     def _failure(self) -> str:
         outcome = self._record.outcome
@@ -162,7 +177,10 @@ class HTPConsoleWriter(StepAwareWriter):
         warnings = [text for text in facts.strings(found.get("warnings")) if text not in self._warned]
         self._warned.update(warnings)
         first = [*(blocks[0] if blocks else ()), *screens.details(rest, self._width, self._rows)]
-        said = screens.listed("warnings", warnings, self._width, self._rows, "warning")
+        said = [
+            *screens.listed("warnings", warnings, self._width, self._rows, "warning"),
+            *screens.listed("writers", self._new_failures(), self._width, self._rows, "warning"),
+        ]
         header = screens.step_header(step, self._record.steps[step].seconds, self._width)
         parts = [[header], *screens.separated([first, *blocks[1:], said])]
         if self._record.config.batch_console:

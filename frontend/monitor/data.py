@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, TypeAlias, TypedDict
 
@@ -132,6 +133,8 @@ _DEFAULTS = HTPExportData()
 _TEXTS = frozenset({"model_name", "model_class", "output_path"})
 _NUMERIC = frozenset({"coverage", "export_time"})
 _COUNTS = frozenset({"total_modules", "total_parameters", "execution_steps", "total_nodes"})
+_MODULE_FIELDS = {entry.name: str if entry.type == "str" else int for entry in fields(ModuleInfo)}
+_MOST = 2**53  # more parameters than that no module has, and their sums fit in 64 bits
 _MAPPINGS = frozenset({"hierarchy", "tagged_nodes", "tagging_stats", "steps", "nodes"})
 
 
@@ -139,7 +142,7 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
     """Add what a step brought to what is known.
 
     Of an HTPExportData the fields that differ from their defaults are taken; of a mapping and of keywords all entries.
-    An entry that is no field of HTPExportData is step-specific data of ``step``.
+    An entry that is no field of HTPExportData is step-specific data of ``step``. A field that is None is not known yet.
     Raises InputError for data of another kind, and for a field whose value has the wrong type; nothing is merged then.
     """
     news: dict[str, Any] = {}
@@ -151,7 +154,8 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
         raise InputError(f"data of {step} is a {type(given).__name__}; give an HTPExportData, a mapping or keywords")
     news.update(extra)
     own = {str(name): value for name, value in news.items() if name not in _FIELDS}
-    taken = {name: _checked(step, name, value) for name, value in news.items() if name in _FIELDS}
+    given_fields = {name: value for name, value in news.items() if name in _FIELDS and value is not None}
+    taken = {name: _checked(step, name, value) for name, value in given_fields.items()}
     steps = dict(known.steps)
     for name, value in taken.pop("steps", {}).items():
         key = str(name).upper() if str(name).upper() in HTPExportStep.__members__ else str(name)
@@ -176,16 +180,17 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
             return str(value)
         wanted = "a text"
     elif name in _COUNTS:
-        if isinstance(value, int) and value >= 0:
-            return value
+        if isinstance(value, Integral) and int(value) >= 0:
+            return int(value)
         wanted = "a count"
     elif name in _NUMERIC:
-        if isinstance(value, int | float) and (name != "coverage" or 0 <= value <= 1):
+        if isinstance(value, Real) and (name != "coverage" or 0 <= float(value) <= 1):
             return float(value)
         wanted = "a share from 0 to 1" if name == "coverage" else "a number of seconds"
     elif name in _MAPPINGS:
         if isinstance(value, Mapping):
-            return _modules(value) if name == "hierarchy" else value
+            check = {"hierarchy": _modules, "tagging_stats": _statistics}.get(name)
+            return check(step, value) if check else value
         wanted = "a mapping"
     elif isinstance(value, bool):
         return value
@@ -194,13 +199,46 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
     raise InputError(f"{name} of {step} is {value!r:.60}; it has to be {wanted}")
 
 
-def _modules(hierarchy: Mapping[str, Any]) -> Mapping[str, ModuleInfo]:
-    if all(isinstance(entry, ModuleInfo) for entry in hierarchy.values()):
+def _statistics(step: HTPExportStep, counts: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, count in counts.items():
+        if not isinstance(count, Real):
+            raise InputError(f"tagging_stats of {step}: {name!r} is {count!r:.60}; it has to be a number")
+    return {str(name): int(count) if isinstance(count, Integral) else float(count) for name, count in counts.items()}
+
+
+def _modules(step: HTPExportStep, hierarchy: Mapping[str, Any]) -> Mapping[str, ModuleInfo]:
+    if all(isinstance(entry, ModuleInfo) and _is_plain(entry) for entry in hierarchy.values()):
         return hierarchy
-    try:
-        return {
-            path: entry if isinstance(entry, ModuleInfo) else ModuleInfo(**{"path": path, **entry})
-            for path, entry in hierarchy.items()
-        }
-    except TypeError as error:
-        raise InputError(f"an entry of hierarchy is no ModuleInfo: {error}") from None
+    return {str(path): _module(step, str(path), entry) for path, entry in hierarchy.items()}
+
+
+def _is_plain(info: ModuleInfo) -> bool:
+    texts = type(info.path) is str and type(info.class_name) is str and type(info.tag) is str
+    counts = type(info.execution_order) is int and type(info.parameters) is int and type(info.calls) is int
+    return texts and counts and info.parameters <= _MOST
+
+
+def _module(step: HTPExportStep, path: str, entry: Any) -> ModuleInfo:
+    """``entry`` with every field of the type it has to be; one that is None has its default."""
+    if isinstance(entry, ModuleInfo):
+        given: dict[str, Any] = {one.name: getattr(entry, one.name) for one in fields(ModuleInfo)}
+    elif isinstance(entry, Mapping):
+        given = {str(name): value for name, value in entry.items()}
+    else:
+        raise InputError(f"hierarchy of {step}: {path!r} is {entry!r:.60}; it has to be a ModuleInfo or a mapping")
+    values: dict[str, Any] = {"path": path}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in _MODULE_FIELDS:
+            raise InputError(
+                f"hierarchy of {step}: {path!r} has {name!r}; a ModuleInfo has {', '.join(_MODULE_FIELDS)}"
+            )
+        if _MODULE_FIELDS[name] is str and isinstance(value, str):
+            values[name] = str(value)
+        elif _MODULE_FIELDS[name] is int and isinstance(value, Integral) and int(value) <= _MOST:
+            values[name] = int(value)
+        else:
+            wanted = "a text" if _MODULE_FIELDS[name] is str else "a count"
+            raise InputError(f"hierarchy of {step}: {name} of {path!r} is {value!r:.60}; it has to be {wanted}")
+    return ModuleInfo(**values)

@@ -83,8 +83,8 @@ class HTPExportMonitor:
         """Writers that raised; the export and the other writers went on."""
         return self.record.writer_failures
 
-    def log_step(self, step: HTPExportStep | str, data: StepData = None, /, **fields: Any) -> None:
-        """Say that ``step`` is done, and what is known since.
+    def log_step(self, step: HTPExportStep | str, data: StepData = None, **fields: Any) -> None:
+        """Say that ``step`` is done, and what is known since: ``data``, and ``fields`` by their names.
 
         Raises InputError for a step that does not exist and for data that can't be read; see ``merge`` in data.py.
         """
@@ -109,9 +109,10 @@ class HTPExportMonitor:
         if self._finished is None or self._finished[0] != self.record.revision:
             self.record.files = []
             for writer in self.writers:
-                path = self._guarded(writer, "finalize", writer.finish)
+                path = self._guarded(writer, "finalize", partial(_finish, writer))
                 if path is not None:
                     self.record.files.append(path)
+            self._guarded(self.console_writer, "finalize", self.console_writer.say_failures)
             first = self.record.metadata_path
             self._finished = (self.record.revision, sorted(self.record.files, key=lambda path: path != first))
         return list(self._finished[1])
@@ -147,3 +148,8 @@ class HTPExportMonitor:
             self.record.writer_failures.append(failure)
             logger.info("%s", failure)
             return None
+
+
+def _finish(writer: StepAwareWriter) -> Path | None:
+    path = writer.finish()
+    return None if path is None else Path(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from modelexport.frontend.monitor.config import MonitorConfig
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import CONSOLE_LOG, METADATA, REPORT
 from modelexport.frontend.monitor.view import View
+from modelexport.ir.errors import OutputError
 
 
 @dataclass(slots=True)
@@ -61,6 +61,8 @@ class ExportRecord:
     def __init__(
         self, output_path: Path, config: MonitorConfig, clock: Callable[[], float], memory: Callable[[], int]
     ) -> None:
+        if not output_path.name:
+            raise OutputError(f"{str(output_path)!r} names no file: give the path of the ONNX model")
         self.output_path = output_path
         self.config = config
         self.data = HTPExportData(output_path=str(output_path))
@@ -150,5 +152,8 @@ class ExportRecord:
 def timestamp() -> str:
     """Now in UTC, ISO 8601; ``SOURCE_DATE_EPOCH`` is taken where it is set, so output can be reproduced."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    moment = int(epoch) if epoch.isdigit() else int(time.time())
-    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
+        moment = datetime.now(UTC).replace(microsecond=0)
+    return moment.isoformat().replace("+00:00", "Z")

@@ -143,7 +143,8 @@ def _warnings(record: ExportRecord) -> Iterator[str]:
     view = record.view()
     if view.total_nodes > view.tagged_nodes:
         share = percent(1 - view.coverage)
-        yield f"  {number(view.total_nodes - view.tagged_nodes)} nodes ({share}) have no tag"
+        untagged = view.total_nodes - view.tagged_nodes
+        yield f"  {number(untagged)} {'node has' if untagged == 1 else 'nodes have'} no tag ({share})"
     for text in facts.warnings(record):
         yield f"  {clean(text)}"
     for failure in record.writer_failures:

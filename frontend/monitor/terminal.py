@@ -27,7 +27,7 @@ class PlainTerminal:
 
     def __init__(self) -> None:
         columns = os.environ.get("COLUMNS", "")
-        self.width = max(MIN_WIDTH, min(int(columns) if columns.isdigit() else 80, MAX_WIDTH))
+        self.width = max(MIN_WIDTH, min(int(columns) if columns.isdecimal() else 80, MAX_WIDTH))
 
     def write(self, lines: Sequence[Line]) -> None:
         """Print ``lines`` in one piece."""

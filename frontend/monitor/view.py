@@ -7,6 +7,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
+from types import NoneType
 
 from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo, NodeInfo
 from modelexport.ir.attribution import Source
@@ -138,17 +140,19 @@ class View:
 def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
     """Every node's record: those of ``nodes``, then of ``tagged_nodes`` what is not among them, with the tag only."""
     for key, record in data.nodes.items():
-        yield key, whole(record)
+        yield str(key), whole(record)
     if getattr(data.tagged_nodes, "nodes", None) is data.nodes:  # a view of the same records
         return
     for key, tag in data.tagged_nodes.items():
         if key not in data.nodes:
-            yield key, NodeInfo(tag=tag, path=None, source=None, confidence=None)
+            yield str(key), whole(tag)
 
 
-def whole(record: Mapping[str, object]) -> NodeInfo:
-    """``record`` itself if it has all four entries, else with None for those it lacks."""
-    if len(record) == 4 and "tag" in record and "path" in record and "source" in record and "confidence" in record:
+def whole(record: object) -> NodeInfo:
+    """``record`` itself if it is whole, else with None for what it lacks; one that is no mapping is a tag."""
+    if not isinstance(record, Mapping):
+        return NodeInfo(tag=None if record is None else str(record), path=None, source=None, confidence=None)
+    if len(record) == 4 and all(type(record.get(key, 0)) in types for key, types in _WHOLE):
         return record  # type: ignore[return-value]
     texts = {key: None if record.get(key) is None else str(record[key]) for key in ("tag", "path", "source")}
     sure = record.get("confidence")
@@ -156,8 +160,12 @@ def whole(record: Mapping[str, object]) -> NodeInfo:
         tag=texts["tag"],
         path=texts["path"],
         source=texts["source"],
-        confidence=float(sure) if isinstance(sure, int | float) else None,
+        confidence=float(sure) if isinstance(sure, Real) else None,
     )
+
+
+_TEXT = (str, NoneType)
+_WHOLE = (("tag", _TEXT), ("path", _TEXT), ("source", _TEXT), ("confidence", (float, NoneType)))
 
 
 def _ranked(counts: Mapping[str, int]) -> dict[str, int]:

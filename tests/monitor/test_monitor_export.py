@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from modelexport import HierarchyExporter
 from modelexport.frontend.monitor import HTPExportData, HTPExportMonitor, HTPExportStep, StepAwareWriter
 from modelexport.frontend.monitor.metadata import schema
-from modelexport.ir.errors import ExportError
+from modelexport.ir.errors import ExportError, ModelExportError
 
 
 class Gate(torch.nn.Module):
@@ -188,3 +189,34 @@ def test_a_failed_export_leaves_three_files_that_say_so_and_raises(tmp_path: Pat
     for name in names[:2]:
         text = (tmp_path / name).read_text()
         assert re.search(r"failed at \[4/8\] TRACE", text, re.I) and "no forward today" in text
+
+
+@pytest.mark.parametrize(
+    ("step", "changed"),
+    [
+        ("MODEL_PREP", {"model": 5}),
+        ("MODEL_PREP", {"no_such_argument": 1}),
+        ("MODEL_PREP", {"pipeline": "no-such-pass"}),
+        ("INPUT_GEN", {"example_inputs": "nonsense"}),
+    ],
+)
+def test_failures_before_the_model_runs_leave_their_files_too(
+    tmp_path: Path, step: str, changed: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {"model": Stack(), "example_inputs": inputs(), "pipeline": "htp", **changed}
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    exporter = HierarchyExporter(report=True, monitor=monitor, pipeline=given.pop("pipeline"))
+    with pytest.raises(ModelExportError) as failure:
+        exporter.export(output_path=tmp_path / "m.onnx", **given)
+    outcome = metadata_in(tmp_path)["outcome"]
+    assert (outcome["status"], outcome["step"]) == ("failed", step) and str(failure.value) in outcome["error"]
+    assert outcome == monitor.get_metadata()["outcome"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_export_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("default")
+        HierarchyExporter(report=True).export(Stack().eval(), inputs(), tmp_path / "m.onnx", opset_version=20)
+    assert capfd.readouterr() == ("", "")
+    assert [str(one.message) for one in warned if one.category is FutureWarning] == []

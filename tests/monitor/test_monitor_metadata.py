@@ -123,7 +123,7 @@ def test_untagged_nodes_lower_the_coverage(new_monitor: Make) -> None:
     unknown = {"tag": None, "path": None, "source": None, "confidence": None}
     monitor.log_step(HTPExportStep.NODE_TAGGING, nodes={"a": known, "b": unknown}, total_nodes=2, coverage=1.0)
     assert monitor.get_metadata()["statistics"]["coverage"] == 0.5
-    assert "1 nodes (50.0%) have no tag" in monitor.get_report()
+    assert "1 node has no tag (50.0%)" in monitor.get_report()
 
 
 def test_values_that_json_does_not_have(new_monitor: Make) -> None:

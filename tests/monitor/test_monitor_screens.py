@@ -21,7 +21,8 @@ from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep
 Make = Callable[..., HTPExportMonitor]
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screens"
 
-# Rich's own template fetches its font from the network; this one takes the reader's.
+# Rich's own template fetches its font from the network; this one takes the reader's. It also keeps the blanks that some
+# viewers take away at the ends of a text, and the lower half of the last line's underscores.
 TEMPLATE = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -34,15 +35,12 @@ TEMPLATE = """\
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
-</clipPath>
 {lines}
 </defs>
 {chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+<g transform="translate({terminal_x}, {terminal_y})">
 {backgrounds}
-<g class="{unique_id}-matrix">
+<g class="{unique_id}-matrix" xml:space="preserve">
 {matrix}
 </g>
 </g>

@@ -229,3 +229,13 @@ def test_steps_are_timed_and_weighed(monitored: Make) -> None:
     steps = monitored().get_metadata()["steps"]
     assert {step["seconds"] for step in steps.values()} == {0.25}
     assert {step["memory_mb"] for step in steps.values()} == {512}
+
+
+def test_a_writer_may_return_its_file_as_text(monitored: Make) -> None:
+    class Texts(StepAwareWriter):
+        def finish(self) -> Path | None:
+            return "notes.txt"  # type: ignore[return-value]
+
+    monitor = monitored(writers=[Texts()])
+    assert Path("notes.txt") in monitor.finalize()
+    assert monitor.errors == []
