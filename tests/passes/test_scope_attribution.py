@@ -175,7 +175,7 @@ def test_the_embedded_table_restores_tags() -> None:
         """
         first     enc   scope/node-name             0.99
         b         .     inherited/shape-consumers   0.50
-        renamed   enc   reference/table-output      0.95
+        renamed   enc   reference/table-output
         Y         -
         """,
     )
