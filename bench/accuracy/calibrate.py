@@ -3,10 +3,10 @@
     python bench/accuracy/run.py --cache FOLDER --json rows.jsonl
     python bench/accuracy/calibrate.py rows.jsonl [--check]
 
-Each rule gets the share of its tags that were right, every model counting alike, drawn towards the share of all tags
-of its source by as much as ten tags weigh: a rule that was hardly seen keeps a cautious number. Inferring rules get a
-share for graphs of which much, some and little is known. ``--check`` writes nothing and prints the calibration error
-on models that were left out of the measurement, each half of the models once.
+Each rule gets the share of its tags that were right, drawn towards the share of all tags of its source by as much as
+ten tags weigh: a rule that was hardly seen keeps a cautious number. Inferring rules get a second share for graphs of
+which little is known. It prints the calibration error on models that were left out of the measurement, a few at a
+time. ``--check`` writes nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import Any
 
 TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confidence.json"
 WEIGHT = 10.0
+FOLDS = 13
 INFERRED = ("inherited", "fallback")
-KINDS = ("rules", "mixed", "sparse")
+KINDS = ("rules", "sparse")
 Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, as run.py writes them
 
 
@@ -50,7 +51,7 @@ def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict
         for held in (tallies[kind, row[2]], sources[row[3]]):
             held[0] += bool(row[5])
             held[1] += 1
-    found: dict[str, dict[str, float]] = {"rules": dict(old["rules"]), "mixed": {}, "sparse": {}}
+    found: dict[str, dict[str, float]] = {"rules": dict(old["rules"]), "sparse": {}}
     for (kind, rule), (right, total) in sorted(tallies.items()):
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)
@@ -61,15 +62,22 @@ def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict
     return found
 
 
-def error(rows: list[Row], shares: dict[str, dict[str, float]]) -> float:
-    """Expected calibration error of ``shares`` over ``rows``, in ten bins."""
+def confidences(rows: list[Row], shares: dict[str, dict[str, float]]) -> list[tuple[float, bool]]:
+    """The confidence that ``shares`` give each tag, and whether the tag is right."""
     graph = kinds(rows)
-    bins: dict[int, float] = collections.defaultdict(float)
+    given = []
     for row in rows:
         kind = graph[row[0], row[1]] if row[3] in INFERRED else "rules"
-        given = shares[kind].get(row[2], shares["rules"].get(row[2], 0.5))
-        bins[min(9, int(given * 10))] += given - bool(row[5])
-    return sum(map(abs, bins.values())) / max(1, len(rows))
+        given.append((shares[kind].get(row[2], shares["rules"].get(row[2], 0.5)), bool(row[5])))
+    return given
+
+
+def error(given: list[tuple[float, bool]]) -> float:
+    """Expected calibration error, in ten bins."""
+    bins: dict[int, float] = collections.defaultdict(float)
+    for share, right in given:
+        bins[min(9, int(share * 10))] += share - right
+    return sum(map(abs, bins.values())) / max(1, len(given))
 
 
 def main() -> int:
@@ -80,13 +88,14 @@ def main() -> int:
     rows: list[Row] = [json.loads(line) for line in args.rows.open()]
     old: dict[str, Any] = json.loads(TARGET.read_text())
     models = sorted({row[1].partition(".")[0] for row in rows})
-    for half in (0, 1):
-        inside = set(models[half::2])
-        seen = [row for row in rows if row[1].partition(".")[0] in inside]
-        unseen = [row for row in rows if row[1].partition(".")[0] not in inside]
-        print(f"error on {len(models) - len(inside)} models left out: {error(unseen, measure(seen, old)):.4f}")
+    given: list[tuple[float, bool]] = []
+    for fold in range(FOLDS):
+        outside = set(models[fold::FOLDS])
+        seen = [row for row in rows if row[1].partition(".")[0] not in outside]
+        given += confidences([row for row in rows if row[1].partition(".")[0] in outside], measure(seen, old))
+    print(f"error on models that were left out, {FOLDS} folds: {error(given):.4f}")
     shares = measure(rows, old)
-    print(f"error on all {len(rows)} tags: {error(rows, shares):.4f}")
+    print(f"error on all {len(rows)} tags: {error(confidences(rows, shares)):.4f}")
     if not args.check:
         TARGET.write_text(json.dumps({"made by": "bench/accuracy/calibrate.py", **shares}, indent=1) + "\n")
     return 0

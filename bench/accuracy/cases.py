@@ -91,6 +91,8 @@ def _export(model: str, folder: Path) -> None:
 
 def _optimised(base: Path, target: Path, run: Callable[[Path, Path], None]) -> None:
     run(base, target)
+    if lost := truth.undefined(onnx.load(target)):
+        raise ValueError(f"the result is no valid model: nothing makes {lost!r}")
     known = json.loads(base.with_suffix(".json").read_text())
     found = truth.after_optimiser(onnx.load(base), onnx.load(target), known)
     target.with_suffix(".json").write_text(json.dumps(found))

@@ -196,6 +196,18 @@ def after_optimiser(before: onnx.ModelProto, after: onnx.ModelProto, truth: dict
     return kept
 
 
+def undefined(proto: onnx.ModelProto) -> str:
+    """A value of the main graph that is read and that nothing makes, or "" in a valid model."""
+    graph = proto.graph
+    known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:
+        lost = set(node.input) - known
+        if lost:
+            return lost.pop()
+        known.update(node.output)
+    return ""
+
+
 def every_node(graph: Any) -> Iterator[Any]:
     for node in graph.nodes():
         yield node

@@ -1,9 +1,8 @@
 """How often tags of each rule are right: the measured shares that become confidences.
 
 The shares are in ``confidence.json``, which ``bench/accuracy/calibrate.py`` writes from a run of the accuracy
-benchmark. A rule that infers is right more often in a graph where much is on record already, so it has shares for
-three kinds of graph, by the share of nodes that stronger evidence had attributed: ``rules`` (most), ``mixed``,
-``sparse`` (few).
+benchmark. A rule that infers is right more often in a graph where much is on record already, so it has a second share
+(``sparse``) for graphs of which stronger evidence had attributed little.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any
 
 _DATA: dict[str, Any] = json.loads((files(__package__) / "confidence.json").read_text(encoding="utf-8"))
 CONFIDENCE: dict[str, float] = _DATA["rules"]
-MIXED, SPARSE = 0.8, 0.4  # below these shares of attributed nodes a graph is mixed, or sparse
+SPARSE = 0.8  # a graph is sparse of which a smaller share is attributed
 
 
 def kind_of_graph(support: float) -> str:
     """The key of ``confidence.json`` for a graph with this share of nodes attributed by stronger evidence."""
-    return "sparse" if support < SPARSE else "mixed" if support < MIXED else "rules"
+    return "sparse" if support < SPARSE else "rules"
 
 
 def confidence(rule: str, support: float = 1.0) -> float:

@@ -19,7 +19,7 @@ import onnx
 from modelexport.ir.errors import MissingExtraError
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node
+from modelexport.ir.node import Node, shown
 from modelexport.passes.evidence.initializers import Initializers
 
 Array = npt.NDArray[Any]
@@ -114,6 +114,9 @@ class _Runner:
                 made.update(value for value in node.outputs if value)
             else:
                 self.report.unknown += 1
+                for value in reads:
+                    if self.graph.producer(value) is None and value not in self.live and value not in self.initializers:
+                        self.report.failures.setdefault(node.op_type, f"reads {shown(value)!r}, which is not known")
         if not ready:
             return 0
         try:

@@ -92,11 +92,11 @@ def test_shares_of_rules(bench):
         ["s", "m.ts", "good", "value", 0.9, False, 0.5]
     ] * 10
     rows += [["s", "m.ts", "rare", "value", 0.9, False, 0.5]]
-    old = {"rules": {"unseen": 0.7}, "mixed": {}, "sparse": {}}
+    old = {"rules": {"unseen": 0.7}, "sparse": {}}
     shares = bench["calibrate"].measure(rows, old)
     assert shares["rules"]["unseen"] == 0.7 and abs(shares["rules"]["good"] - 0.9) < 0.01
     assert 0.5 < shares["rules"]["rare"] < 0.9
-    assert bench["calibrate"].error(rows, shares) < 0.02
+    assert bench["calibrate"].error(bench["calibrate"].confidences(rows, shares)) < 0.02
 
 
 def test_similarity(bench):
