@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from types import NoneType
 
 from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo, NodeInfo
 from modelexport.ir.attribution import Source
@@ -139,8 +138,15 @@ class View:
 
 def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
     """Every node's record: those of ``nodes``, then of ``tagged_nodes`` what is not among them, with the tag only."""
+    seen: dict[int, tuple[object, NodeInfo]] = {}
     for key, record in data.nodes.items():
-        yield str(key), whole(record)
+        found = seen.get(id(record))
+        if found is None:
+            # Nodes of one attribution share their record. The table keeps the record alive, so its id stays its own.
+            if len(seen) >= 1024:
+                seen.clear()
+            found = seen[id(record)] = (record, whole(record))
+        yield str(key), found[1]
     if getattr(data.tagged_nodes, "nodes", None) is data.nodes:  # a view of the same records
         return
     for key, tag in data.tagged_nodes.items():
@@ -152,8 +158,10 @@ def whole(record: object) -> NodeInfo:
     """``record`` itself if it is whole, else with None for what it lacks; one that is no mapping is a tag."""
     if not isinstance(record, Mapping):
         return NodeInfo(tag=None if record is None else str(record), path=None, source=None, confidence=None)
-    if len(record) == 4 and all(type(record.get(key, 0)) in types for key, types in _WHOLE):
-        return record  # type: ignore[return-value]
+    if len(record) == 4 and _is_text(record.get("tag", 0)) and _is_text(record.get("path", 0)):
+        sure = record.get("confidence", 0)
+        if _is_text(record.get("source", 0)) and (sure is None or type(sure) is float):
+            return record  # type: ignore[return-value]
     texts = {key: None if record.get(key) is None else str(record[key]) for key in ("tag", "path", "source")}
     sure = record.get("confidence")
     return NodeInfo(
@@ -164,8 +172,8 @@ def whole(record: object) -> NodeInfo:
     )
 
 
-_TEXT = (str, NoneType)
-_WHOLE = (("tag", _TEXT), ("path", _TEXT), ("source", _TEXT), ("confidence", (float, NoneType)))
+def _is_text(value: object) -> bool:
+    return value is None or type(value) is str
 
 
 def _ranked(counts: Mapping[str, int]) -> dict[str, int]:
