@@ -175,6 +175,16 @@ def test_wrong_configurations_are_one_line(export: Export, config: str, message:
     assert [line for line in err.splitlines() if "error" in line] == [err.splitlines()[0]]
 
 
+def test_a_coverage_bound_that_is_not_met_is_a_finding(export: Export) -> None:
+    Path("c.toml").write_text(
+        'strategy = "usage_based"\npipeline = "scope-attribution,context-inheritance,fallback-tagging,'
+        'coverage-validation{min-confidence=1.0},attribute-embedding"\n'
+    )
+    code, out, err = export("full.py", "o.onnx", "--config", "c.toml")
+    assert code == 1 and out == "" and len(err.splitlines()) == 1 and "confidence" in err, err
+    assert not list(Path().glob("o*"))
+
+
 def test_configurations_that_cannot_be_read(export: Export) -> None:
     Path("bad.toml").write_text("opset_version 14")
     Path("latin.json").write_bytes(b'{"strategy": "\xe9"}')
