@@ -203,6 +203,9 @@ class _Run:
                 rule = "node-name-table"
             if (path, rule) in self.shared or is_path(path):
                 return self._set(node, path, rule)
+        record = tables.find_made_of(node) if tables is not None else None
+        if record is not None:
+            self._set(node, record.path, "table-prefix", Source.REFERENCE)
         return None
 
     def _merge_aliases(self) -> None:

@@ -8,6 +8,7 @@ call and to the N-th further operator of a type. Optimisers keep these names and
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 
 import onnx.defs
@@ -15,6 +16,8 @@ import onnx.defs
 _DECORATED = re.compile(r"([A-Z][A-Za-z0-9]*?)(?:_.*)?$")
 _CALL = re.compile(r"(.+)_([1-9][0-9]*)$")
 MAX_NAME, MAX_DEPTH = 8192, 256
+_SEPARATORS = "/_:"
+_MAX_CUTS = 12
 
 
 def scope_of_name(name: str, op_type: str) -> str | None:
@@ -71,6 +74,18 @@ def _decorated_scope(name: str) -> str | None:
 @cache
 def _operators() -> frozenset[str]:
     return frozenset(schema.name for schema in onnx.defs.get_all_schemas()) | {"FusedMatMul", "FusedConv", "FusedGemm"}
+
+
+def shorter_names(name: str) -> Iterator[str]:
+    """``name`` and what is left of it when its end is cut off piece by piece: optimisers add to names at the end."""
+    yield name
+    for _ in range(_MAX_CUTS):
+        cut = max(name.rfind(separator) for separator in _SEPARATORS)
+        if cut <= 0:
+            return
+        name, piece = name[:cut], name[cut + 1 :]
+        if not piece.isdigit():  # a number is what tells this name from the shorter one
+            yield name
 
 
 def split_call(segment: str) -> tuple[str, int] | None:

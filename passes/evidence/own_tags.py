@@ -13,6 +13,7 @@ from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.node_names import MAX_NAME, shorter_names
 from modelexport.passes.evidence.torch_metadata import is_path
 
 TAG, PATH, SOURCE, RULE, CONFIDENCE = "htp.tag", "htp.path", "htp.source", "htp.rule", "htp.confidence"
@@ -67,6 +68,19 @@ class Tables:
             if found is not None:
                 record, name = found
                 return record, not name or not node.name
+        return None
+
+    def find_made_of(self, node: Node) -> Record | None:
+        """The record of what ``node`` was made of, by the names that its own begins with."""
+        scope = node.graph.scope
+        for name in (node.name.removeprefix("fused "), node.first_output):
+            for shorter in shorter_names(name) if name and len(name) <= MAX_NAME else ():
+                record = self.by_name.get((scope, shorter))
+                if record is not None:
+                    return record
+                found = self.by_output.get((scope, shorter))
+                if found is not None:
+                    return found[0]
         return None
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from modelexport.ir.errors import InputError
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.node import Node
 from modelexport.passes.evidence import own_tags
+from modelexport.passes.evidence.node_names import shorter_names
 from modelexport.passes.evidence.torch_metadata import is_path
 
 Entry = tuple[str, float]  # path and confidence
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
-_SEPARATORS = "/_:"
-_MAX_CUTS = 12
 
 
 class ReferenceIndex:
@@ -106,11 +105,11 @@ class ReferenceIndex:
             entry = self.by_output.get(output) if output else None
             if entry is not None:
                 return entry[0], "reference-output-name", entry[1]
-        for shorter in _shorter(node.name.removeprefix("fused ")) if node.name else ():
+        for shorter in shorter_names(node.name.removeprefix("fused ")) if node.name else ():
             entry = self.by_name.get(shorter) or self.by_output.get(shorter)
             if entry is not None:
                 return entry[0], "reference-prefix", entry[1]
-        for shorter in (part for output in node.outputs[:1] if output for part in _shorter(output)):
+        for shorter in (part for output in node.outputs[:1] if output for part in shorter_names(output)):
             entry = self.by_output.get(shorter)
             if entry is not None:
                 return entry[0], "reference-prefix", entry[1]
@@ -123,18 +122,6 @@ def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:
         index[name] = None
     elif name not in index or found[1] > entry[1]:
         index[name] = entry
-
-
-def _shorter(name: str) -> Iterator[str]:
-    """``name`` and what is left of it when its end is cut off piece by piece: optimisers add to names at the end."""
-    yield name
-    for _ in range(_MAX_CUTS):
-        cut = max(name.rfind(separator) for separator in _SEPARATORS)
-        if cut <= 0:
-            return
-        name, piece = name[:cut], name[cut + 1 :]
-        if not piece.isdigit():  # a number is what tells this name from the shorter one
-            yield name
 
 
 def _rows(rows: object, what: str) -> list[dict[str, object]]:

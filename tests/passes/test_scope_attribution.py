@@ -182,6 +182,26 @@ def test_the_embedded_table_restores_tags() -> None:
     assert model.modules["enc"].cls == "m.Enc"
 
 
+def test_what_was_made_of_a_node_is_found_by_the_beginning_of_its_name() -> None:
+    check(
+        PASS,
+        _with_table(
+            [["main", "first_1", "b", 1, "scope", "node-name", 0.99], ["main", "x", "c_1", 1, "scope", "r", 0.9]]
+        )
+        .replace("[first]", "[first_1_QuantizeLinear]")
+        .replace("[renamed] c", "[c_1_quantized] cc")
+        .replace("Abs (c)", "Abs (cc)")
+        .replace('[""] b', "[first] bb")
+        .replace("Neg (b)", "Neg (bb)"),
+        """
+        first_1_QuantizeLinear   enc   reference/table-prefix
+        first                    -
+        c_1_quantized            enc   reference/table-prefix
+        Y                        -
+        """,
+    )
+
+
 @pytest.mark.parametrize(
     "table",
     [
