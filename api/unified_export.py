@@ -179,14 +179,24 @@ class UnifiedExporter:
         from modelexport.strategies.usage_based import UsageBasedExporter
 
         kind = UsageBasedExporter if strategy is ExportStrategy.USAGE_BASED else HierarchyExporter
-        exporter = kind(enable_performance_monitoring=self.enable_monitoring, verbose=self.verbose, **self.options)
-        result = exporter.export(model, example_inputs, output_path, **kwargs)
-        if self.optimize:
-            from modelexport.strategies.optimize import optimize_file
+        if not self.optimize:
+            exporter = kind(enable_performance_monitoring=self.enable_monitoring, verbose=self.verbose, **self.options)
+            return exporter.export(model, example_inputs, output_path, **kwargs)
+        from modelexport.strategies.held_steps import HeldSteps
+        from modelexport.strategies.optimize import optimize_file
 
-            result["optimizations_applied"] = optimize_file(
-                result, **{key: self.options[key] for key in ("embed", "torch_nn") if key in self.options}
-            )
+        options = dict(self.options)
+        report, monitor = options.pop("report", False), options.pop("monitor", None)
+        steps = HeldSteps(output_path, verbose=self.verbose, report=report, monitor=monitor)
+        exporter = kind(
+            enable_performance_monitoring=self.enable_monitoring, monitor=steps if steps else None, **options
+        )
+        with steps:
+            result = exporter.export(model, example_inputs, output_path, **kwargs)
+            with steps.optimizing(result, torch_nn=options.get("torch_nn", True)):
+                result["optimizations_applied"] = optimize_file(
+                    result, **{key: options[key] for key in ("embed", "torch_nn") if key in options}
+                )
         return result
 
     def _succeed(self, report: dict[str, Any], strategy: ExportStrategy, result: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Monitor(Protocol):
     """What an export needs of a monitor; ``HTPExportMonitor`` is one."""
 
-    def log_step(self, step: HTPExportStep, data: Any = None, /, **fields: Any) -> None:
+    def log_step(self, step: HTPExportStep, data: Any = None, **fields: Any) -> None:
         """``step`` is done; ``fields`` are known since."""
 
     def log_error(self, step: HTPExportStep, message: str) -> None:

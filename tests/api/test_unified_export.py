@@ -17,6 +17,7 @@ from modelexport import HierarchyExporter, export_model
 from modelexport.cli.schema import schema
 from modelexport.core import tag_utils
 from modelexport.ir.errors import ConfigError, ExportError, MemoryLimitExceeded, OutputError
+from modelexport.strategies.htp.export_monitor import HTPExportMonitor
 from modelexport.strategies.selection import ModelFacts, select
 from modelexport.strategies.usage_based import UsageBasedExporter
 from modelexport.unified_export import ExportStrategy, UnifiedExporter
@@ -218,3 +219,41 @@ def test_file_size_counts_external_data(tmp_path: Path) -> None:
     report = export_model(Mixer(), INPUT, tmp_path / "m.onnx", external_data=True, **TORCHSCRIPT)
     files = (tmp_path / "m.onnx", tmp_path / "m.onnx.data")
     assert report["summary"]["file_size"] == sum(file.stat().st_size for file in files)
+
+
+@pytest.mark.parametrize("embed", [True, False])
+def test_monitors_of_an_optimized_export_tell_of_the_optimized_file(embed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    monitor = HTPExportMonitor(path, verbose=False)
+    options: dict[str, Any] = {"embed": embed, "report": True, "monitor": monitor}
+    report = export_model(Mixer(), INPUT, path, optimize=True, **options, **TORCHSCRIPT)
+    assert report["optimizations_applied"]
+    metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
+    nodes = onnx.load(path).graph.node
+    assert set(metadata["nodes"]) == {node.name for node in nodes}
+    assert metadata["statistics"]["total_nodes"] == len(nodes) == report["total_operations"]
+    assert metadata["statistics"]["by_source"] == report["by_source"]
+    assert metadata["outcome"]["status"] == "success"
+    sizes = {entry["role"]: entry["bytes"] for entry in metadata["files"]}
+    assert sizes["model"] == metadata["steps"]["SAVE"]["data"]["file_size"] == path.stat().st_size
+    assert monitor.get_metadata()["nodes"] == metadata["nodes"]
+
+
+def test_a_failed_optimization_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(result: dict[str, Any], **options: Any) -> list[str]:
+        raise OutputError("no room")
+
+    monkeypatch.setattr("modelexport.strategies.optimize.optimize_file", refuse)
+    with pytest.raises(OutputError, match="no room"):
+        export_model(Mixer(), INPUT, tmp_path / "m.onnx", optimize=True, report=True, **TORCHSCRIPT)
+    outcome = json.loads((tmp_path / "m_htp_metadata.json").read_text())["outcome"]
+    assert outcome == {"status": "failed", "step": "SAVE", "error": "OutputError: no room"}
+
+
+def test_an_export_that_fails_before_it_would_be_optimized_is_told(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimize": True, "report": True, "exporter": "torchscript"}
+    with pytest.raises(ExportError):
+        export_model(Mixer(), torch.ones(2, 5), tmp_path / "m.onnx", **options)
+    metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
+    assert metadata["outcome"]["status"] == "failed"
+    assert metadata["steps"]["SAVE"]["status"] == "not run"
