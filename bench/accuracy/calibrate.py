@@ -55,10 +55,8 @@ def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict
     for (kind, rule), (right, total) in sorted(tallies.items()):
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)
-    for rule in rule_source:  # a rule only seen in thin graphs has no business to be trusted more in full ones
-        seen_in = [found[kind][rule] for kind in KINDS if (kind, rule) in tallies]
-        if ("rules", rule) not in tallies:
-            found["rules"][rule] = max(seen_in)
+    for rule in rule_source:  # a rule that was only seen in sparse graphs keeps the number it had for the others
+        found["rules"].setdefault(rule, max(found[kind].get(rule, 0.0) for kind in KINDS))
     return found
 
 
