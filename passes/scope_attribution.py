@@ -34,6 +34,7 @@ from modelexport.passes.evidence.torch_metadata import (
 )
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
+_SCOPES_PER_NODE = 4  # more than any exporter makes
 WINML_TAG = "winml.hierarchy.tag"
 _READ = frozenset((*own_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
@@ -66,7 +67,8 @@ class _Run:
         self.parameters = ParameterIndex.of(model)
         self.weights = Weights(model)
         self.initializers = {name for graph in model.graphs() for name in graph.initializers}
-        self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint)
+        limit = 1024 + _SCOPES_PER_NODE * sum(len(graph) for graph in model.graphs())
+        self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint, limit)
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
         self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
@@ -121,8 +123,11 @@ class _Run:
                 rule, operator = _FUSED, operator_of_name(node.name, scope)
         if scope is not None:
             # A fused operator may have its parameters from another module than the one its output is named after.
-            self.walk.see(scope, operator, self._initializers_of(node) if operator == node.op_type else ())
-            self.scoped[node] = scope, rule
+            read = self._initializers_of(node) if operator == node.op_type else ()
+            if self.walk.see(scope, operator, read):
+                self.scoped[node] = scope, rule
+            else:
+                self.damaged["name"] += 1
 
     def _initializers_of(self, node: Node) -> list[str]:
         owner = self.parameters.owner

@@ -43,7 +43,9 @@ class ScopeWalk:
         exact: bool = False,
         owner: Mapping[str, str] = MappingProxyType({}),
         fingerprint: Callable[[str], str] = str,
+        limit: int = 1_000_000,
     ) -> None:
+        self.limit = limit
         self.parameters = parameters
         self._owner = owner
         self.fingerprint = fingerprint
@@ -51,10 +53,15 @@ class ScopeWalk:
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
 
-    def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> None:
-        """Note that a node of type ``operator`` that reads ``initializers`` is in ``scope``."""
+    def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> bool:
+        """Note that a node of type ``operator`` that reads ``initializers`` is in ``scope``.
+
+        False where there are more scopes than nodes can account for: such names are no exporter's.
+        """
         seen = self.seen.get(scope)
         if seen is None:
+            if len(self.seen) > self.limit:
+                return False
             seen = self._add(scope)
         if operator and operator != "Constant":
             seen.operators.add(operator)
@@ -67,6 +74,7 @@ class ScopeWalk:
                 while owner not in self.seen[above].owners:
                     self.seen[above].owners.add(owner)
                     above = above.rpartition("/")[0]
+        return True
 
     def _add(self, scope: str) -> Seen:
         head, _, segment = scope.rpartition("/")

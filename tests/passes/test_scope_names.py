@@ -251,3 +251,17 @@ def test_names_that_are_not_paths_give_nothing() -> None:
     model = load_model(model.proto.SerializeToString())
     ScopeAttribution().run(model, PassContext())
     assert [node.attribution for node in model.nodes()] == [None] * 4
+
+
+def test_names_of_endless_depth_are_refused_with_one_warning() -> None:
+    lines = "\n".join(f"v{i + 1} = Relu (v{i})" for i in range(40))
+    model = make_model(f"agraph (float[N] v0) => (float[N] v40) {{\n{lines}\n}}")
+    for index, node in enumerate(model.proto.graph.node):
+        node.name = f"/{'/'.join(f'a{index}_{depth}' for depth in range(200))}/Relu"
+    model = load_model(model.proto.SerializeToString())
+    ctx = PassContext()
+    ScopeAttribution().run(model, ctx)
+    attributed = sum(node.attribution is not None for node in model.nodes())
+    assert 0 < attributed < 40
+    assert len(model.modules) < 2000
+    assert len(ctx.warnings) == 1
