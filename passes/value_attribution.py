@@ -16,6 +16,7 @@ from modelexport.passes.evidence.graph_values import fit_inputs
 from modelexport.passes.evidence.traces import adopt_modules, open_trace
 from modelexport.passes.evidence.views import graph_view
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.pipeline.limits import check_memory
 
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
 FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "owner-scope"})
@@ -69,8 +70,14 @@ class ValueAttribution(Pass):
         self, model: Model, trace: Trace, number: int, ctx: PassContext, notes: dict[str, object]
     ) -> dict[Node, Answer]:
         feeds, problems = fit_inputs(model, trace.examples[number]) if trace.examples else ({}, ["no example"])
+
+        def chunk_done(done: int, total: int) -> None:
+            check_memory(ctx.memory_limit_mb, f"{self.name}, node {done} of {total}")
+            if ctx.progress is not None:
+                ctx.progress(done, total)
+
         builder, nodes, report = graph_view(
-            model, feeds, "graph", number, chunk_bytes=self.chunk_mb << 20, progress=ctx.progress
+            model, feeds, "graph", number, chunk_bytes=self.chunk_mb << 20, progress=chunk_done
         )
         found, shares = answers(builder.build({}), trace, self.rtol)
         notes["recorded runs"] = {**shares, **runs} if isinstance(runs := notes.get("recorded runs"), dict) else shares

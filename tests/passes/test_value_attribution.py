@@ -7,7 +7,7 @@ import torch
 
 from modelexport.frontend.value_trace import record, write_trace
 from modelexport.ir.attribution import Attribution, Source
-from modelexport.ir.errors import InputError
+from modelexport.ir.errors import InputError, MemoryLimitExceeded
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.trace_file import load_trace, save_trace
 from modelexport.passes.evidence.fingerprints import close, fingerprint, is_rich, similarity
@@ -212,6 +212,11 @@ def test_without_a_trace_it_is_an_error_or_is_skipped(exported):
     assert ValueAttribution().run(model, PassContext(optional=True)).skipped == "no trace was given"
     with pytest.raises(InputError, match="missing"):
         ValueAttribution(trace="missing").run(model, PassContext(optional=True))
+
+
+def test_memory_is_looked_at_between_chunks(exported, twin):
+    with pytest.raises(MemoryLimitExceeded, match="value-attribution"):
+        ValueAttribution().run(from_proto(exported), PassContext(trace=twin, memory_limit_mb=1))
 
 
 def test_several_examples(net, example, exported, tmp_path):
