@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from modelexport.frontend.monitor.text import STYLES, Line, plain, shown_in, tri
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
-    from rich.spinner import Spinner
     from rich.text import Text
 
+SPINNER_DELAY = 0.2
 MIN_WIDTH = 60
 MAX_WIDTH = 120
 """Lines are not made wider on wide terminals: numbers would stand too far from their names."""
@@ -54,6 +55,8 @@ class RichTerminal:
         self._plain = not console.encoding.lower().startswith("utf")
         self._spinning = spinner and console.is_terminal and not console.is_dumb_terminal
         self._live: Live | None = None
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
 
     def write(self, lines: Sequence[Line]) -> None:
         """Print ``lines`` in one piece."""
@@ -72,39 +75,51 @@ class RichTerminal:
         return result
 
     def spin(self, text: str) -> None:
-        """Turn a spinner with ``text`` until ``stop``; does nothing when the output is no terminal."""
+        """Turn a spinner with ``text`` from a moment later until ``stop``, where the output is a terminal."""
         if not self._spinning:
             return
+        self.stop()
+        # A short step needs no spinner, and starting one costs more than all else that is printed in it.
+        timer = threading.Timer(SPINNER_DELAY, _turn, (weakref.ref(self), _Frame(text, self._plain)))
+        timer.daemon = True
+        self._timer = timer
+        timer.start()
+
+    def turn(self, timer: threading.Thread, frame: _Frame) -> None:
+        """Show the spinner now, unless its step is over."""
         from rich.errors import LiveError
         from rich.live import Live
-        from rich.spinner import Spinner
 
-        self.stop()
-        spinner = Spinner("line" if self._plain else "dots", style="green")
-        frame = _Frame(spinner, text)
-        live = Live(
-            console=self.console,
-            get_renderable=frame,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        try:
-            live.start()
-        except LiveError:  # the caller of a passed console has a display of its own on it
-            self._spinning = False
-            return
-        self._live = live
-        # A monitor that is dropped in the middle of an export must not leave the cursor hidden.
-        self._stop_at_exit = weakref.finalize(self, live.stop)
+        with self._lock:
+            if self._timer is not timer:
+                return
+            live = Live(
+                console=self.console,
+                get_renderable=frame,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            try:
+                live.start()
+            except (LiveError, OSError, ValueError):  # the console has a display of its own, or was closed
+                self._spinning = False
+                return
+            self._live = live
+            # A monitor that is dropped in the middle of an export must not leave the cursor hidden.
+            self._stop_at_exit = weakref.finalize(self, live.stop)
 
     def stop(self) -> None:
         """Take the spinner away."""
-        if self._live is not None:
-            self._stop_at_exit.detach()
-            self._live.stop()
-            self._live = None
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._live is not None:
+                self._stop_at_exit.detach()
+                self._live.stop()
+                self._live = None
 
 
 Terminal: TypeAlias = PlainTerminal | RichTerminal
@@ -123,14 +138,24 @@ def open_terminal(console: Console | None, style_numbers: bool, spinner: bool) -
 
 
 class _Frame:
-    """What the spinner shows: its text and the seconds since it began."""
+    """What the spinner shows: its text and the seconds since its step began."""
 
-    def __init__(self, spinner: Spinner, text: str) -> None:
-        self._spinner = spinner
+    def __init__(self, text: str, plain: bool) -> None:
         self._text = text
+        self._frames = "|/-\\" if plain else "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+        self._turns = 0
         self._began = time.monotonic()
 
-    def __call__(self) -> Spinner:
+    def __call__(self) -> Text:
+        from rich.text import Text
+
+        self._turns += 1
         waited = int(time.monotonic() - self._began)
-        self._spinner.update(text=f"{self._text} {waited} s" if waited else self._text)
-        return self._spinner
+        shown = Text(self._frames[self._turns % len(self._frames)], "green")
+        return shown.append(f" {self._text} {waited} s" if waited else f" {self._text}", "default")
+
+
+def _turn(terminal: weakref.ref[RichTerminal], frame: _Frame) -> None:
+    found = terminal()
+    if found is not None:
+        found.turn(threading.current_thread(), frame)

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +83,6 @@ def test_stderr_that_is_a_terminal_gets_colours(monitored: Make, monkeypatch: py
     monkeypatch.setattr(sys, "stderr", stream)
     monitored(verbose=True).finalize()
     assert "\x1b[1;36m263,796\x1b[0m" in stream.getvalue()
-    assert "\x1b[?25l" in stream.getvalue()
 
 
 def test_columns_set_the_width_of_plain_output(monitored: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,14 +156,19 @@ def test_a_terminal_without_unicode_gets_ascii(monitored: Make, monkeypatch: pyt
     assert "[3/8] Module hierarchy extraction ---" in text and r"na\xefve" in text and "|- " in text
 
 
+def wait_for(text: str, stream: io.StringIO) -> None:
+    """Wait until a spinner wrote ``text``; fail when it does not."""
+    deadline = time.monotonic() + 10
+    while text not in (ESCAPES.sub("", stream.getvalue()) if text.isprintable() else stream.getvalue()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_spinner_turns_in_the_next_step_and_leaves_no_trace(new_monitor: Make) -> None:
     stream, console = terminal()
     monitor = new_monitor(verbose=True, console=console)
     monitor.log_step(HTPExportStep.HIERARCHY)
-    deadline = time.monotonic() + 10
-    while "⠋ [4/8] PyTorch tracing" not in ESCAPES.sub("", stream.getvalue()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "⠋ [4/8] PyTorch tracing" in ESCAPES.sub("", stream.getvalue())
+    wait_for("⠋ [4/8] PyTorch tracing", stream)
     monitor.finalize()
     assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1  # cursor hidden, shown
     assert "⠋" not in monitor.get_console_output()
@@ -173,9 +178,34 @@ def test_a_dropped_monitor_gives_the_cursor_back(new_monitor: Make) -> None:
     stream, console = terminal()
     monitor = new_monitor(verbose=True, console=console)
     monitor.log_step(HTPExportStep.HIERARCHY)
+    wait_for("PyTorch tracing", stream)
     assert stream.getvalue().count("\x1b[?25h") == 0
     del monitor
+    wait_for("\x1b[?25h", stream)
     assert stream.getvalue().count("\x1b[?25h") == 1
+
+
+def test_short_steps_have_no_spinner(monitored: Make) -> None:
+    stream, console = terminal()
+    monitored(verbose=True, console=console).finalize()
+    assert "\x1b[?25l" not in stream.getvalue()
+
+
+def test_a_spinner_that_cannot_be_written_disturbs_nobody(new_monitor: Make) -> None:
+    raised: list[object] = []
+    stream, console = terminal()
+    monitor = new_monitor(verbose=True, console=console)
+    before = threading.excepthook
+    threading.excepthook = raised.append
+    try:
+        monitor.log_step(HTPExportStep.HIERARCHY)
+        waiting = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+        stream.close()
+        for one in waiting:
+            one.join(10)
+    finally:
+        threading.excepthook = before
+    assert waiting and raised == []
 
 
 def test_a_console_with_a_display_of_its_own_gets_the_text_and_no_spinner(monitored: Make) -> None:
