@@ -100,6 +100,10 @@ class Options:
             taken[name] = str(target)
             if not self.dry_run or name == "--reproducer":
                 check_writable(Path(str(target)))
+        if self.sidecar_target is not None or self.emit == "json":
+            from modelexport.ir.io.sidecar import generated_at
+
+            generated_at()
         for name in ("--trace", "--reference"):
             path = inputs[name]
             if path is not None:

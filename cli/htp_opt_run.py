@@ -126,19 +126,17 @@ class Job(Options):
         return [f"onnx.checker: {problem}"] if problem else []
 
     def _write(self, model: Model) -> None:
-        """Data, model, sidecar, in this order; where one of them fails, none of the later ones appears."""
+        """Data, model, sidecar, one after the other; where one of them fails, none of the later ones appears."""
         if self.dry_run:
             if self.output is not None and not self.quiet:
                 out.say(f"dry run: {self.output} is not written")
             return
-        if self.sidecar_target is None:
-            self._write_main(model)
-            return
-        from modelexport.ir.io.atomic import atomic_output
+        self._write_main(model)
+        if self.sidecar_target is not None:
+            from modelexport.ir.io.atomic import atomic_output
 
-        with atomic_output(Path(self.sidecar_target)) as stream:
-            self._write_hierarchy(model, stream)
-            self._write_main(model)
+            with atomic_output(Path(self.sidecar_target)) as stream:
+                self._write_hierarchy(model, stream)
 
     def _write_main(self, model: Model) -> None:
         if self.output is None:

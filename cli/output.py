@@ -5,6 +5,7 @@ Results go to stdout, talk to stderr. Nothing here imports onnx or rich, so help
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -45,6 +46,9 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
         if debug:
             traceback.print_exc()
         return report_error(error)
+    finally:
+        if args is None:  # the process ends: spare the collector to take a large model apart
+            gc.freeze()
 
 
 def report_error(error: Exception) -> int:

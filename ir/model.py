@@ -24,6 +24,7 @@ class Model:
         patch: model metadata to set, or with None to remove; see patch_metadata.
         revision: counts edits of structure.
         verified: the revision that the verifier last found right; the reader's own is 0.
+        key_lists: the distinct lists of metadata keys that nodes have; see Node.source_keys.
     """
 
     def __init__(self, proto: onnx.ModelProto, path: Path | None = None) -> None:
@@ -36,6 +37,7 @@ class Model:
         self._by_call: dict[tuple[str, str, str], Graph] = {}
         self._names: set[str] | None = None
         self.patch: dict[str, str | None] = {}
+        self.key_lists: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.revision = 0
         self.verified = 0
 

@@ -35,6 +35,7 @@ class Node:
         "_applied",
         "_attribution",
         "_history",
+        "_keys",
         "captures",
         "doc_patch",
         "domain",
@@ -71,6 +72,7 @@ class Node:
         self.patch: Mapping[str, str | None] | None = None
         self.doc_patch: str | Absent | None = None
         self._applied: Mapping[str, str | None] | None = None  # the patch that is in the proto already
+        self._keys: tuple[str, ...] | None = None  # of the proto's metadata; see forget_source_keys
         self._attribution: Attribution | None = None
         self._history: tuple[Attribution, ...] = ()
 
@@ -144,8 +146,20 @@ class Node:
         """Whether the metadata has one of ``keys``; quicker than asking ``metadata``."""
         if self.patch is not None:
             return not keys.isdisjoint(self.metadata)
-        entries = self.proto.metadata_props if self.proto is not None else ()
-        return bool(entries) and not keys.isdisjoint([entry.key for entry in entries])
+        return not keys.isdisjoint(self.source_keys())
+
+    def source_keys(self) -> tuple[str, ...]:
+        """Metadata keys as the source has them, in its order; looked up once, nodes with equal ones share them."""
+        keys = self._keys
+        if keys is None:
+            entries = self.proto.metadata_props if self.proto is not None else ()
+            keys = tuple([text(entry.key) for entry in entries])
+            keys = self._keys = self.graph.model.key_lists.setdefault(keys, keys)
+        return keys
+
+    def forget_source_keys(self) -> None:
+        """Called by who changes the metadata of the source proto."""
+        self._keys = None
 
     def patch_metadata(self, changes: Mapping[str, str | None]) -> None:
         """Set keys, or remove those given as None. A first patch is kept by reference: share it, never change it."""

@@ -63,7 +63,10 @@ def atomic_output(path: Path, mode: int | None = None, *, durable: bool = True) 
 def check_writable(path: Path) -> None:
     """Say early what would keep ``path`` from being written. Raises OutputError."""
     try:
-        _target(path)
+        target, existing = _target(path)
+        replaced = existing is None or stat.S_ISREG(existing.st_mode)
+        if replaced and not os.access(target.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: the folder {target.parent} is not writable")
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
 

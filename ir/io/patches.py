@@ -32,12 +32,12 @@ def apply_patches(model: Model) -> None:
                 block = blocks.get(id(patch))
                 if block is None:
                     block = blocks[id(patch)] = wire.metadata(onnx.NodeProto, patch)
-                entries = proto.metadata_props
-                if not entries or patch.keys().isdisjoint([text(entry.key) for entry in entries]):
+                if patch.keys().isdisjoint(node.source_keys()):
                     if block:
                         proto.MergeFromString(block)
                 else:
                     _set_or_replace(proto, patch)
+                node.forget_source_keys()
             if node.doc_patch is not None:
                 _set_doc(proto, node.doc_patch)
     if model.patch:

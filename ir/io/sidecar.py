@@ -128,7 +128,7 @@ def _document(
     head = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "generated_at": _generated_at(),
+        "generated_at": generated_at(),
         "model_path": readable(Path(model_path or model.path or "").name),
         "graph_digest": graph_digest(model),
         "exporter": _exporter(model, exporter),
@@ -224,7 +224,8 @@ def _exporter(model: Model, given: Mapping[str, str]) -> dict[str, str]:
     return {key: str(given.get(key, known[key])) for key in _EXPORTER_KEYS}
 
 
-def _generated_at() -> str:
+def generated_at() -> str:
+    """The time that a sidecar written now states, in UTC. Raises ConfigError where SOURCE_DATE_EPOCH is no time."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         moment = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(int(epoch), UTC)

@@ -52,13 +52,21 @@ def strings(field: int, values: Iterable[str]) -> bytes:
 
 def metadata(message: type[onnx.NodeProto] | type[onnx.ModelProto], entries: Mapping[str, str | None]) -> bytes:
     """The entries that are not None as ``metadata_props`` of a message."""
-    field = _METADATA[message]
-    return b"".join([_entry(field, key, value) for key, value in entries.items() if value is not None])
+    tag = varint(_METADATA[message] << 3 | 2)
+    parts: list[bytes] = []
+    for key, value in entries.items():
+        if value is not None:
+            head = _head(key)
+            data = value.encode("utf-8", "surrogateescape")
+            size = varint(len(data))
+            parts += (tag, varint(len(head) + len(size) + len(data)), head, size, data)
+    return b"".join(parts)
 
 
-@lru_cache(maxsize=1 << 10)  # sources, rules and confidences are few; paths and tags pass through
-def _entry(field: int, key: str, value: str) -> bytes:
-    return delimited(field, string(_KEY, key) + string(_VALUE, value))
+@lru_cache(maxsize=1 << 8)  # keys are few
+def _head(key: str) -> bytes:
+    """An entry up to the length of its value."""
+    return string(_KEY, key) + varint(_VALUE << 3 | 2)
 
 
 def set_value(entry: onnx.StringStringEntryProto, value: str) -> None:

@@ -176,3 +176,40 @@ def test_the_shell_completes_names(typed: str, offered: str) -> None:
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert f"plain,{offered}" in done.stdout.splitlines()
+
+
+def test_files_appear_one_after_the_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run killed at any moment leaves at most one temporary file: there is never more than one."""
+    proto = read_text(TEXT)[0]
+    weight = proto.graph.initializer.add(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="w.bin")
+    Path("w.bin").write_bytes(bytes(8))
+    Path("model.onnx").write_bytes(proto.SerializeToString())
+    Path("out").mkdir()
+    appeared: list[str] = []
+    temporary: list[int] = []
+    replace = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        temporary.append(sum(name.endswith(".tmp") for name in names(folder / "out")))
+        appeared.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    assert htp_opt.main(["model.onnx", "-o", "out/o.onnx", "--sidecar", "-q"]) == 0
+    assert appeared == ["w.bin", "o.onnx", "o_hierarchy.json"]
+    assert temporary == [1, 1, 1]
+
+
+def test_what_would_keep_the_sidecar_from_being_written_is_found_first(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    assert htp_opt.main([str(model), "-o", "o.onnx", "--sidecar"]) == 2
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
+    Path("locked").mkdir()
+    assert htp_opt.main([str(model), "-o", "o.onnx", "--sidecar-path", "locked/s.json"]) == 2
+    assert "locked is not writable" in capsys.readouterr().err
+    assert names(Path()) == {"model.onnx", "locked"}
