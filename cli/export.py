@@ -48,14 +48,19 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
     check_output(request.output, request.model)
     specs = options.pop("input_specs", None)
     talk().say(f"loading {request.model}")
-    with talk().around_model_code():
-        model, inputs = open_source(
-            request.model,
-            input_specs=specs,
-            input_shape=request.input_shape,
-            trust_remote_code=request.trust_remote_code,
-            allow_pickle=request.allow_pickle,
-        )
+    try:
+        with talk().around_model_code():
+            model, inputs = open_source(
+                request.model,
+                input_specs=specs,
+                input_shape=request.input_shape,
+                trust_remote_code=request.trust_remote_code,
+                allow_pickle=request.allow_pickle,
+            )
+    except BaseException as error:
+        if options.get("report"):
+            _report_failure(request, error)
+        raise
     axes = {**getattr(inputs, "dynamic_axes", {}), **options.pop("dynamic_axes", {})}
     if axes:
         options["dynamic_axes"] = axes
@@ -73,6 +78,15 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
     talk().say(f"exporting {type(model).__name__} to {request.output}")
     with talk().around_model_code():
         return exporter.export(model, inputs, request.output, **options)
+
+
+def _report_failure(request: ExportRequest, error: BaseException) -> None:
+    """Write the monitor's files for an export that had no model to begin with."""
+    from modelexport.strategies.htp.export_monitor import HTPExportMonitor, HTPExportStep
+
+    monitor = HTPExportMonitor(request.output, Path(request.model).name, verbose=False)
+    monitor.log_error(HTPExportStep.MODEL_PREP, error)
+    monitor.finalize()
 
 
 @click.command("export", short_help="Export a PyTorch model to ONNX with a module tag on every node.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modelexport.frontend.monitor.config import MonitorConfig
 from modelexport.frontend.monitor.data import HTPExportStep
-from modelexport.frontend.monitor.text import Line, Span, cells, clean, fit, number, numbered, percent, seconds
+from modelexport.frontend.monitor.text import Line, Span, cells, clean, fit, number, numbered, percent, seconds, wrap
 from modelexport.frontend.monitor.view import Row, View
 
 INDENT = 6
@@ -47,16 +46,16 @@ def fact(label: str, value: Any, width: int, style: str = "") -> list[Line]:
 def paragraph(text: str, width: int, style: str = "", label: str = "") -> list[Line]:
     """Text wrapped beside a label."""
     shown = clean(label.replace("_", " "))
-    column = max(LABEL, cells(shown) + 2)
-    parts = textwrap.wrap(text, max(width - INDENT - column, 10)) or [""]
-    first: Line = [(" " * INDENT, ""), (fit(shown, column), "dim"), *numbered(parts[0], style)]
+    column = min(max(LABEL, cells(shown) + 2), width // 2)
+    parts = wrap(text, max(width - INDENT - column, 10)) or [""]
+    first: Line = [(" " * INDENT, ""), (f"{fit(shown, column - 1)} ", "dim"), *numbered(parts[0], style)]
     return [first, *([(" " * (INDENT + column), ""), *numbered(part, style)] for part in parts[1:])]
 
 
 def message(text: str, width: int, style: str) -> list[Line]:
     """Text of any number of lines, wrapped and indented; numbers stand out."""
     room = width - INDENT
-    parts = [part for line in text.splitlines() for part in textwrap.wrap(clean(line), room)]
+    parts = [part for line in text.splitlines() for part in wrap(clean(line), room)]
     return [[(" " * INDENT, ""), *numbered(part, style)] for part in parts]
 
 

@@ -6,6 +6,7 @@ Plain and coloured output are the same lines, so a log says what the terminal sa
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from typing import TypeAlias
 
@@ -77,6 +78,27 @@ def cells(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` columns, broken at blanks where there are some."""
+    if cells(text) == len(text):
+        return textwrap.wrap(text, width)
+    lines: list[str] = []
+    line, used = "", 0
+    for word in text.split():
+        if line and used + 1 + cells(word) <= width:
+            line, used = f"{line} {word}", used + 1 + cells(word)
+            continue
+        if line:
+            lines.append(line)
+        line, used = "", 0
+        for character in word:
+            if used + cells(character) > width:
+                lines.append(line)
+                line, used = "", 0
+            line, used = line + character, used + cells(character)
+    return [*lines, line] if line else lines
 
 
 def fit(text: str, width: int) -> str:

@@ -221,6 +221,16 @@ def test_wrong_models_and_outputs_are_one_line(export: Export, arguments: list[s
     assert not list(Path().glob("o*")) and not list(Path().glob(".*tmp"))
 
 
+def test_a_model_that_cannot_be_loaded_leaves_the_report_that_was_asked_for(export: Export) -> None:
+    code, _, err = export("net.py:broken", "o.onnx", "--report")
+    assert code == 2
+    outcome = json.loads(Path("o_htp_metadata.json").read_text())["outcome"]
+    assert (outcome["status"], outcome["step"]) == ("failed", "MODEL_PREP") and "not today" in outcome["error"]
+    assert "not today" in Path("o_htp_export_report.txt").read_text() + err
+    assert "MODEL_PREP" in Path("o_htp_console.log").read_text()
+    assert export("net.py:broken", "p.onnx")[0] == 2 and not list(Path().glob("p*"))
+
+
 def test_talk_goes_to_stderr(export: Export) -> None:
     Path("chatty.py").write_text(FILE + "\nprint('hello')\nexample_inputs = torch.randint(0, 100, (1, 5))\n")
     _, out, err = export("chatty.py", "o.onnx", "--format", "json", "--verbose")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from modelexport.frontend.monitor import HTPExportData, HTPExportMonitor, HTPExportStep, ModuleInfo
+from modelexport.frontend.monitor.text import cells
 from modelexport.ir.errors import ConfigError, InputError, OutputError
 
 Make = Callable[..., HTPExportMonitor]
@@ -128,3 +131,16 @@ def test_failed_writers_are_said_on_the_console(
     before = monitor.get_console_output()
     monitor.finalize()
     assert monitor.get_console_output() == before
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_text_of_wide_characters_and_long_labels_stays_within_the_console(new_monitor: Make, width: int) -> None:
+    stream = io.StringIO()
+    monitor = new_monitor(verbose=True, console=Console(file=stream, width=width))
+    monitor.log_step(HTPExportStep.MODEL_PREP, model_class="类" * 90, **{"label" * 30: "value"})
+    monitor.log_step(HTPExportStep.EXPORT, warnings=["警告 " * 60, "mixed 警 and " * 20])
+    monitor.log_error(HTPExportStep.SAVE, "错误" * 100)
+    lines = stream.getvalue().splitlines()
+    assert max(cells(line) for line in lines) <= width
+    assert sum(line.count("类") for line in lines) == 90
+    assert sum(line.count("警告") for line in lines) == 60
