@@ -117,7 +117,7 @@ class UnifiedExporter:
             summary["strategies_tried"].append(str(strategy))
             log.info("strategy %s: %s", strategy, selection.reasoning)
             try:
-                result = self._run(strategy, model, example_inputs, output_path, kwargs)
+                result = self._run(strategy, model, example_inputs, output_path, kwargs, errors)
             except _NOT_THE_STRATEGY as error:
                 errors.append(f"{strategy}: {error}")
                 raise
@@ -174,12 +174,13 @@ class UnifiedExporter:
         example_inputs: Any,
         output_path: str | PathLike[str],
         kwargs: Mapping[str, Any],
+        failures: Sequence[str] = (),
     ) -> dict[str, Any]:
         from modelexport.frontend.exporter import HierarchyExporter
         from modelexport.strategies.usage_based import UsageBasedExporter
 
         kind = UsageBasedExporter if strategy is ExportStrategy.USAGE_BASED else HierarchyExporter
-        if not self.optimize:
+        if not self.optimize and not failures:
             exporter = kind(enable_performance_monitoring=self.enable_monitoring, verbose=self.verbose, **self.options)
             return exporter.export(model, example_inputs, output_path, **kwargs)
         from modelexport.strategies.held_steps import HeldSteps
@@ -187,16 +188,18 @@ class UnifiedExporter:
 
         options = dict(self.options)
         report, monitor = options.pop("report", False), options.pop("monitor", None)
-        steps = HeldSteps(output_path, verbose=self.verbose, report=report, monitor=monitor)
+        steps = HeldSteps(output_path, verbose=self.verbose, report=report, monitor=monitor, warnings=failures)
         exporter = kind(
             enable_performance_monitoring=self.enable_monitoring, monitor=steps if steps else None, **options
         )
         with steps:
             result = exporter.export(model, example_inputs, output_path, **kwargs)
             with steps.optimizing(result, torch_nn=options.get("torch_nn", True)):
-                result["optimizations_applied"] = optimize_file(
-                    result, **{key: options[key] for key in ("embed", "torch_nn") if key in options}
-                )
+                if self.optimize:
+                    result["optimizations_applied"] = optimize_file(
+                        result, **{key: options[key] for key in ("embed", "torch_nn") if key in options}
+                    )
+        result["warnings"] += steps.unwritten
         return result
 
     def _succeed(self, report: dict[str, Any], strategy: ExportStrategy, result: dict[str, Any]) -> None:

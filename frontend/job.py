@@ -67,7 +67,7 @@ class ExportJob:
                 steps.finish()
             raise
         steps.done(HTPExportStep.COMPLETE, export_time=time.perf_counter() - self.started, warnings=result["warnings"])
-        steps.finish()
+        result["warnings"] += steps.finish()
         return result
 
     def _prepare(self) -> None:

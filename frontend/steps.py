@@ -56,10 +56,12 @@ class Steps:
         for monitor in self.monitors:
             monitor.log_error(self.current, f"{type(error).__name__}: {error}")
 
-    def finish(self) -> None:
-        """Write the report's files, where they were asked for."""
-        if self._own is not None and self._report:
-            self._own.finalize()
+    def finish(self) -> list[str]:
+        """Write the report's files, where they were asked for; what could not be written is returned."""
+        if self._own is None or not self._report:
+            return []
+        self._own.finalize()
+        return [str(failure) for failure in self._own.errors if failure.during == "finalize"]
 
     def prepared(self, model: torch.nn.Module, settings: Settings, target: Path) -> None:
         """MODEL_PREP."""

@@ -1,9 +1,12 @@
-"""Monitoring an export whose file is optimised afterwards: monitors hear of the nodes that the file has at the end."""
+"""Monitoring an export that is one of several attempts, or whose file is optimised afterwards.
+
+Monitors hear of the nodes that the file has at the end, and of why attempts before this one failed.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -23,16 +26,24 @@ class HeldSteps:
         output_path: the ONNX file.
         verbose, report: whether the export shows its steps, and writes the monitor's files.
         monitor: the caller's own monitor; it is not finalised.
+        warnings: told with the EXPORT step, as why other strategies failed.
     """
 
     def __init__(
-        self, output_path: str | PathLike[str], *, verbose: bool, report: bool, monitor: Monitor | None
+        self,
+        output_path: str | PathLike[str],
+        *,
+        verbose: bool,
+        report: bool,
+        monitor: Monitor | None,
+        warnings: Sequence[str] = (),
     ) -> None:
         from modelexport.strategies.htp.export_monitor import HTPExportMonitor
 
         shown = verbose or report
         self._own: HTPExportMonitor | None = HTPExportMonitor(output_path, verbose=verbose) if shown else None
         self._report = report
+        self._warnings = list(warnings)
         both: tuple[Monitor | None, ...] = (self._own, monitor)
         self._monitors = [one for one in both if one is not None]
         self._held: dict[HTPExportStep, dict[str, Any]] = {}
@@ -42,6 +53,8 @@ class HeldSteps:
         if step in _HELD:
             self._held[step] = {**(data or {}), **fields}
         else:
+            if step == "EXPORT":
+                fields["warnings"] = [*self._warnings, *fields.get("warnings", ())]
             self._pass_on(step, fields)
 
     def log_error(self, step: HTPExportStep, message: str) -> None:
@@ -60,6 +73,12 @@ class HeldSteps:
         """Write the files, where they were asked for."""
         if self._own is not None and self._report:
             self._own.finalize()
+
+    @property
+    def unwritten(self) -> list[str]:
+        """What could not be written of the files."""
+        failures = self._own.errors if self._own is not None else []
+        return [str(failure) for failure in failures if failure.during == "finalize"]
 
     @contextmanager
     def optimizing(self, result: dict[str, Any], *, torch_nn: bool) -> Iterator[None]:

@@ -257,3 +257,25 @@ def test_an_export_that_fails_before_it_would_be_optimized_is_told(tmp_path: Pat
     metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
     assert metadata["outcome"]["status"] == "failed"
     assert metadata["steps"]["SAVE"]["status"] == "not run"
+
+
+def test_a_report_tells_why_another_strategy_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise ExportError("not this way")
+
+    monkeypatch.setattr("modelexport.frontend.job.trace_model", refuse)
+    monkeypatch.setattr("modelexport.frontend.job.runs", lambda *arguments: False)
+    report = export_model(Mixer(), INPUT, tmp_path / "m.onnx", report=True, exporter="torchscript", **TORCHSCRIPT)
+    assert report["summary"]["strategies_tried"] == ["htp", "usage_based"]
+    metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
+    assert metadata["outcome"]["status"] == "success"
+    assert "htp: not this way" in metadata["export_context"]["warnings"]
+    assert "htp: not this way" in (tmp_path / "m_htp_export_report.txt").read_text()
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_files_that_cannot_be_written_are_a_warning(tmp_path: Path, optimize: bool) -> None:
+    (tmp_path / "m_htp_export_report.txt").mkdir()
+    report = export_model(Mixer(), INPUT, tmp_path / "m.onnx", report=True, optimize=optimize, **TORCHSCRIPT)
+    assert [line for line in report["warnings"] if "m_htp_export_report.txt" in line]
+    assert (tmp_path / "m_htp_metadata.json").is_file()

@@ -137,7 +137,7 @@ def test_failed_writers_are_said_on_the_console(
 def test_text_of_wide_characters_and_long_labels_stays_within_the_console(new_monitor: Make, width: int) -> None:
     stream = io.StringIO()
     monitor = new_monitor(verbose=True, console=Console(file=stream, width=width))
-    monitor.log_step(HTPExportStep.MODEL_PREP, model_class="类" * 90, **{"label" * 30: "value"})
+    monitor.log_step(HTPExportStep.MODEL_PREP, model_name="m", model_class="类" * 90, **{"label" * 30: "value"})
     monitor.log_step(HTPExportStep.EXPORT, warnings=["警告 " * 60, "mixed 警 and " * 20])
     monitor.log_error(HTPExportStep.SAVE, "错误" * 100)
     lines = stream.getvalue().splitlines()
