@@ -16,7 +16,7 @@ Examples:
   htp-opt model.onnx                              coverage by source, and the module tree
   htp-opt model.onnx -o tagged.onnx --sidecar     tag every node, write the hierarchy beside it
   htp-opt tagged.onnx -o plain.onnx --passes strip-tags
-  htp-opt model.onnx -o t.onnx --passes 'scope-attribution,context-inheritance{max-hops=4},fallback-tagging'
+  htp-opt model.onnx -o t.onnx --passes 'scope-attribution,fallback-tagging,attribute-embedding{interop=torch}'
   htp-opt optimised.onnx -o t.onnx --reference tagged.onnx
 
 \b

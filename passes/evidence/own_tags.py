@@ -86,7 +86,7 @@ class Tables:
 
 def label_of(node: Node) -> str:
     """How the table names a node: by its name, else ``""``, or ``#position`` where it has no output either."""
-    return node.name or ("" if node.first_output else f"#{node.id}")
+    return node.name or ("" if node.first_output else f"#{node.graph.position(node)}")
 
 
 def tables_of(model: Model, warnings: list[str]) -> Tables | None:

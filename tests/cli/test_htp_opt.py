@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -271,6 +272,16 @@ def test_help_names_every_option_and_the_exit_codes(capsys: pytest.CaptureFixtur
     for parameter in htp_opt.cli.params:
         assert all(option in shown for option in parameter.opts if option.startswith("-"))
     assert "Exit status: 0 fine, 1 findings" in shown
+
+
+def test_the_examples_in_the_help_run(model: Path) -> None:
+    """Of those that name a pipeline or nothing but files of their own."""
+    lines = [line.split("  ")[1] for line in htp_opt.EPILOG.splitlines() if line.startswith("  htp-opt")]
+    assert len(lines) == 5
+    for line in lines:
+        arguments = shlex.split(line)[1:]
+        if arguments[0] == model.name or Path(arguments[0]).exists():
+            assert htp_opt.main([*arguments, "-q"]) == 0, line
 
 
 def test_a_loaded_model_runs_the_same_in_python(model: Path) -> None:

@@ -152,3 +152,15 @@ def test_ir_version_is_not_raised() -> None:
     )
     run_pass("attribute-embedding", model)
     assert load_model(to_bytes(model)).proto.ir_version == 4
+
+
+def test_a_node_without_name_and_output_is_found_again_after_an_insertion() -> None:
+    model = make_model(
+        "agraph (float[N] X) => (float[N] Y) {\n Y = Abs (X)  # scope: a\n = other.Print (X)  # scope: b\n}"
+    )
+    first, _ = model.main.nodes
+    model.main.insert("Identity", ["X"], ["again"], inherit=[first])
+    run_pass("attribute-embedding", model)
+    tables = read_tables(load_model(to_bytes(model)))
+    assert tables is not None
+    assert [name for _, name in tables.by_name] == ["#2"]
