@@ -19,6 +19,7 @@ from modelexport.ir.errors import (
     MissingExtraError,
     ModelExportError,
     OutputError,
+    PipelineError,
 )
 from modelexport.strategies.selection import ExportStrategy as ExportStrategy
 from modelexport.strategies.selection import facts_about, select
@@ -39,6 +40,7 @@ _NOT_THE_STRATEGY = (
     MemoryLimitExceeded,
     MissingExtraError,
     OutputError,
+    PipelineError,
 )
 
 

@@ -55,6 +55,8 @@ def export_dynamo(
     weights = taken_out(program.model)
     proto = program.model_proto
     exported = Exported("dynamo", proto, unrecorded_paths(proto, program.exported_program), weights)
+    if model.training:
+        exported.warnings.append("the model was exported in training mode; model.eval() before gives it for inference")
     if opset is not None and opset < exported.opset_version:
         try:
             exported.proto = convert(exported.proto, opset)
@@ -118,6 +120,7 @@ def _quiet_about_choices() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*dynamic_axes.* is not recommended")
+            warnings.filterwarnings("ignore", message=".*while it is in training mode")  # the result says so
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
             yield
     finally:

@@ -26,7 +26,7 @@ class HeldSteps:
         output_path: the ONNX file.
         verbose, report: whether the export shows its steps, and writes the monitor's files.
         monitor: the caller's own monitor; it is not finalised.
-        warnings: told with the EXPORT step, as why other strategies failed.
+        warnings: told with the first step, as why other strategies failed.
     """
 
     def __init__(
@@ -53,8 +53,9 @@ class HeldSteps:
         if step in _HELD:
             self._held[step] = {**(data or {}), **fields}
         else:
-            if step == "EXPORT":
-                fields["warnings"] = [*self._warnings, *fields.get("warnings", ())]
+            warnings, self._warnings = self._warnings, []
+            if warnings:
+                fields["warnings"] = [*warnings, *fields.get("warnings", ())]
             self._pass_on(step, fields)
 
     def log_error(self, step: HTPExportStep, message: str) -> None:

@@ -279,3 +279,11 @@ def test_files_that_cannot_be_written_are_a_warning(tmp_path: Path, optimize: bo
     report = export_model(Mixer(), INPUT, tmp_path / "m.onnx", report=True, optimize=optimize, **TORCHSCRIPT)
     assert [line for line in report["warnings"] if "m_htp_export_report.txt" in line]
     assert (tmp_path / "m_htp_metadata.json").is_file()
+
+
+def test_the_report_of_the_last_attempt_has_the_failures_before_it(tmp_path: Path) -> None:
+    with pytest.raises(ExportError):
+        export_model(Mixer(), torch.ones(2, 5), tmp_path / "m.onnx", report=True, exporter="torchscript")
+    metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
+    assert metadata["outcome"]["status"] == "failed"
+    assert [line for line in metadata["export_context"]["warnings"] if line.startswith("htp: ")]
