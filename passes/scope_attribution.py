@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from modelexport.passes.evidence import doc_carrier, own_tags
 from modelexport.passes.evidence.aliases import aliases
 from modelexport.passes.evidence.anchors import anchors
 from modelexport.passes.evidence.confidence import confidence
-from modelexport.passes.evidence.node_names import is_plain, operator_of_name, scope_of_name, scope_of_value
+from modelexport.passes.evidence.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
 from modelexport.passes.evidence.own_tags import Record, Tables
 from modelexport.passes.evidence.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.scopes import ScopeWalk
@@ -66,7 +66,7 @@ class _Run:
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.parameters = ParameterIndex.of(model)
         self.weights = Weights(model)
-        self.initializers = {name for graph in model.graphs() for name in graph.initializers}
+        self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
         limit = 1024 + _SCOPES_PER_NODE * sum(len(graph) for graph in model.graphs())
         self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint, limit)
         self.shared: dict[tuple[str, str], Attribution] = {}
@@ -74,6 +74,7 @@ class _Run:
         self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
+        self.by_scope: dict[tuple[str, str], Attribution] = {}  # what nodes of one scope and rule share
         self.winml: dict[str, str] = {}
 
     def _index(self) -> ParameterIndex:
@@ -110,9 +111,10 @@ class _Run:
 
     def _look(self, node: Node) -> None:
         """Let the scope walk see the scopes in the names of ``node``."""
-        scope = scope_of_name(node.name, node.op_type) if node.name else None
         rule, operator = _BY_NAME, node.op_type
-        if scope is None or not is_plain(node.name, node.op_type):
+        scope = plain_scope(node.name, operator)
+        if scope is None:
+            scope = scope_of_name(node.name, operator)
             # Where an optimiser made the name out of another one, its last operator's output is the better record.
             made = scope_of_value(node.first_output)
             if scope is not None:
@@ -129,9 +131,9 @@ class _Run:
             else:
                 self.damaged["name"] += 1
 
-    def _initializers_of(self, node: Node) -> list[str]:
-        owner = self.parameters.owner
-        return [value for value in node.inputs if value in self.initializers or value in owner]
+    def _initializers_of(self, node: Node) -> Sequence[str]:
+        known = self.initializers
+        return () if known.isdisjoint(node.inputs) else [value for value in node.inputs if value in known]
 
     def _callers_first(self) -> Iterator[Graph]:
         """Every scope, a local function after all scopes that call it."""
@@ -202,12 +204,18 @@ class _Run:
                 return None
         scoped = self.scoped.get(node)
         if scoped is not None:
+            attribution = self.by_scope.get(scoped)
+            if attribution is not None:
+                return self._put(node, attribution, attribution.rule)
             scope, rule = scoped
             path = self.walk.path(scope)
             if self.exact and rule == _BY_NAME and path in self.model.modules:
                 rule = "node-name-table"
             if (path, rule) in self.shared or is_path(path):
-                return self._set(node, path, rule)
+                self._set(node, path, rule)
+                assert node.attribution is not None
+                self.by_scope[scoped] = node.attribution
+                return None
         record = tables.find_made_of(node) if tables is not None else None
         if record is not None:
             self._set(node, record.path, "table-prefix", Source.REFERENCE)

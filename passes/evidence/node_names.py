@@ -36,10 +36,15 @@ def scope_of_name(name: str, op_type: str) -> str | None:
     return _decorated_scope(name)
 
 
-def is_plain(name: str, op_type: str) -> bool:
-    """Whether ``name`` ends in the operator itself, as the exporter writes it and no optimiser changed it."""
-    tail = name.rpartition("/")[2]
-    return tail == op_type or (tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit())
+def plain_scope(name: str, op_type: str) -> str | None:
+    """The scope in a name that ends in the operator itself, as the exporter writes it; None for any other name."""
+    if len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
+        return None
+    scope, _, tail = name.removeprefix("fused ").rpartition("/")
+    if name[:1] != "/" and not name.startswith("fused /"):
+        return None
+    numbered = tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit()
+    return scope if tail == op_type or numbered else None
 
 
 def scope_of_value(value: str) -> tuple[str, str] | None:

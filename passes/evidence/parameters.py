@@ -15,6 +15,7 @@ from modelexport.ir.node import text
 _FOREIGN = frozenset("/:; \t\n\\")
 _FLOATS = {1: 4, 10: 2, 11: 8, 16: 2}  # bytes of an element, by ONNX's number of the type
 _GLANCE = 4096
+_USUAL = re.compile(r"(?:[A-Za-z0-9_]+\.)+[A-Za-z_][A-Za-z0-9_]*")
 _FUSED = re.compile(
     r"[A-Za-z]+Fusion_[A-Za-z]+_"
 )  # what onnxruntime's fusions put before the names of weights they make
@@ -22,6 +23,8 @@ _FUSED = re.compile(
 
 def owner_of(name: str) -> str | None:
     """Path of the module that owns the parameter ``name``; None where the name is not a dotted parameter name."""
+    if _USUAL.fullmatch(name) is not None and len(name) <= 4096 and "Fusion_" not in name:
+        return name[: name.rindex(".")]
     if "." not in name or len(name) > 4096 or not _FOREIGN.isdisjoint(name) or not name.isprintable():
         return None
     fused = _FUSED.match(name)
