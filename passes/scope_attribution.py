@@ -15,8 +15,9 @@ from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
 from modelexport.passes.evidence import doc_carrier, own_tags
 from modelexport.passes.evidence.aliases import aliases
-from modelexport.passes.evidence.anchors import anchors
+from modelexport.passes.evidence.anchors import anchors, is_used_above
 from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.merged_scopes import told_apart
 from modelexport.passes.evidence.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
 from modelexport.passes.evidence.own_tags import Record, Tables
 from modelexport.passes.evidence.parameters import ParameterIndex, Weights
@@ -88,6 +89,7 @@ class _Run:
         for graph in self.model.graphs():
             for node in graph.nodes:
                 self._look(node)
+        self.apart = told_apart(self.scoped, self.walk)
         for graph in self._callers_first():
             bases = self._bases(graph)
             for node in graph.nodes:
@@ -204,6 +206,8 @@ class _Run:
                 return None
         scoped = self.scoped.get(node)
         if scoped is not None:
+            if node in self.apart:
+                return self._set(node, self.apart[node], scoped[1])
             attribution = self.by_scope.get(scoped)
             if attribution is not None:
                 return self._put(node, attribution, attribution.rule)
@@ -228,7 +232,7 @@ class _Run:
             for node in (self.model.nodes() if self.stacks else ())
             if (attribution := node.attribution) is not None and attribution.rule == _STACKED
         ]
-        first_names = aliases(stacked, self.parameters.owner, self.model.modules)
+        first_names = aliases(stacked, self.parameters.owner, self.model.modules, self.weights.fingerprint)
         for alias, first in first_names.items():
             module = self.model.modules[first]
             module.aliases = (*module.aliases, alias)
@@ -245,7 +249,7 @@ class _Run:
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
             for node, path, rule in anchors(graph, self.parameters):
-                if node.attribution is None:
+                if node.attribution is None and not is_used_above(node, path):
                     self._set(node, path, rule, Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
 
 _PARAMETERS = 2  # one shared parameter is a tied weight; a shared weight and bias are a shared module
+_TIED = "torch.nn."  # classes whose one weight may be tied; others are rather shared as a whole
 
 
-def aliases(nodes: Iterable[tuple[Node, str]], owner: Mapping[str, str], modules: ModuleTable) -> dict[str, str]:
+def aliases(
+    nodes: Iterable[tuple[Node, str]],
+    owner: Mapping[str, str],
+    modules: ModuleTable,
+    fingerprint: Callable[[str], str],
+) -> dict[str, str]:
     """First names by alias, for modules of one class that compute with the very same parameters.
 
-    ``nodes`` are nodes with the path they are recorded under. The exporter names a shared parameter after the last
-    alias, so the first name is another one.
+    ``nodes`` are nodes with the path they are recorded under; ``fingerprint`` is "" for weights that may be equal by
+    accident. The exporter names a shared parameter after the last alias, so the first name is another one.
     """
     read: dict[str, dict[str, None]] = defaultdict(dict)
     for node, path in nodes:
@@ -25,7 +31,10 @@ def aliases(nodes: Iterable[tuple[Node, str]], owner: Mapping[str, str], modules
     groups: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
     for path, parameters in read.items():
         module = modules.get(path)
-        if len(parameters) >= _PARAMETERS and module is not None and module.cls:
+        if module is None or not module.cls:
+            continue
+        own = not module.cls.startswith(_TIED) and any(map(fingerprint, parameters))
+        if len(parameters) >= _PARAMETERS or own:
             groups[module.cls, frozenset(parameters)].append(path)
     found: dict[str, str] = {}
     for (_, names), paths in groups.items():

@@ -43,6 +43,18 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
             yield node, path, INITIALIZER
 
 
+def is_used_above(node: Node, path: str) -> bool:
+    """Whether ``node`` copies a parameter of ``path`` for nodes that are all on record as a module above it.
+
+    Such a module computes with its child's parameters itself, and the copy is part of that.
+    """
+    if node.op_type != "Identity":
+        return False
+    readers = [reader for value in node.outputs for reader in node.graph.consumers(value)]
+    paths = {reader.attribution.path if reader.attribution is not None else path for reader in readers}
+    return len(paths) == 1 and all(path != above and (not above or path.startswith(above + ".")) for above in paths)
+
+
 def _chief(owners: list[str]) -> str:
     """The owner of most parameters; of several, that of the last: weights are tied more often than biases."""
     counts = Counter(owners)

@@ -52,6 +52,8 @@ class ScopeWalk:
         self.exact = exact
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
+        self._copies: set[str] = set()
+        self._placing: ParameterIndex | None = None  # of the parameters that are no one else's
 
     def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> bool:
         """Note that a node of type ``operator`` that reads ``initializers`` is in ``scope``.
@@ -105,6 +107,24 @@ class ScopeWalk:
     def called(self) -> dict[str, str]:
         """Every scope that was seen, with its path."""
         return {scope: self.path(scope) for scope in self.seen}
+
+    def merged(self) -> dict[str, tuple[str, str]]:
+        """Scopes of a module and of further calls of another, by their parameters: the two modules."""
+        found = {}
+        for scope, seen in self.seen.items():
+            head, _, segment = scope.rpartition("/")
+            call = split_call(segment)
+            if call is None or len(seen.owners) < 2:
+                continue
+            here = self.path(head)
+            own, base = self._below(here, segment), self._below(here, call[0])
+            if len(own) == len(base) == 1 and _share(seen.owners, own[0]) and _share(seen.owners, base[0]):
+                found[scope] = own[0], base[0]
+        return found
+
+    def owner_of(self, initializer: str) -> str | None:
+        """The module that an initializer is named after."""
+        return self._owner.get(initializer)
 
     def _resolve(self, scope: str, head: str, segment: str) -> str:
         here = self._paths[head]
@@ -162,7 +182,7 @@ class ScopeWalk:
             called = self.seen[scope.rpartition("/")[0]].children
             start = len(here) + 1 if here else 0
             below = [path for path in below if not any(path.startswith(child + ".", start) for child in called)]
-        if len(below) == 1 and (not owners or _within(owners, below)):
+        if len(below) == 1 and (not owners or _share(owners, below[0])):
             return below[0]  # its holder has no scope of its own
         if len(below) > 1:
             return max(below, key=lambda path: (_share(owners, path), -path.count("."), path))
@@ -171,6 +191,8 @@ class ScopeWalk:
             for path in above:  # a module that calls itself
                 if self.exact or _within(owners, [path]):
                     return path
+            if owners and self._is_copy(scope, here):
+                return direct
             if owners:  # a module that is called from outside its parent
                 fitting = [path for path in _and_above(min(owners)) if unqualified(path) == segment]
                 elsewhere = [path for path in fitting if path in self.parameters.known and _within(owners, [path])]
@@ -179,6 +201,26 @@ class ScopeWalk:
             if elsewhere:
                 return max(elsewhere, key=len)
         return direct
+
+    def _is_copy(self, scope: str, here: str) -> bool:
+        """Whether ``scope`` is in a module that was copied, weights and all, and whose weights were then merged.
+
+        No weight that places a node is named after such a module, and several of its children read those of their
+        originals.
+        """
+        head = scope.rpartition("/")[0]
+        if self._placing is None:
+            self._placing = ParameterIndex(())
+            for owner in set(self._owner.values()):
+                self._placing.add(owner)
+        if not here or here in self._placing.known:
+            return False
+        if head not in self._copies:
+            reading = [child for child in self.seen[head].children if self.seen[f"{head}/{child}"].owners]
+            if len(reading) < 2:  # one alone may as well be shared
+                return False
+        self._copies.update((head, scope))
+        return True
 
 
 def _join(here: str, segment: str) -> str:
