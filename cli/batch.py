@@ -123,6 +123,7 @@ def _cluster(backend: Backend, address: str | None, jobs: int) -> Iterator[None]
     """Select joblib's backend for the block."""
     import joblib
 
+    from modelexport.cli.batch_worker import end_with
     from modelexport.ir.errors import ConfigError
 
     with contextlib.ExitStack() as stack:
@@ -146,7 +147,9 @@ def _cluster(backend: Backend, address: str | None, jobs: int) -> Iterator[None]
                 raise ConfigError("--backend ray needs ray: pip install 'ray[default]'") from error
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
             register_ray()
-        stack.enter_context(joblib.parallel_config(backend=backend))
+        # dask's workers end with the process that started them, a cluster's live on.
+        watch = {"initializer": end_with, "initargs": (os.getpid(),)} if backend == "loky" else {}
+        stack.enter_context(joblib.parallel_config(backend=backend, **watch))
         yield
 
 

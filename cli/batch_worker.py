@@ -130,5 +130,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def end_with(owner: int) -> None:
+    """Let this worker end when the process that started it is gone, however it ended; its child ends with it."""
+    threading.Thread(target=_end_without, args=(owner,), daemon=True).start()
+
+
+def _end_without(owner: int) -> None:
+    while (parent := psutil.Process().parent()) is not None and parent.pid == owner:
+        time.sleep(10 * _POLL)
+    os._exit(1)
+
+
 if __name__ == "__main__":
     sys.exit(_child())

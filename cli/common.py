@@ -45,9 +45,30 @@ class Talk:
     def around_model_code(self) -> Iterator[None]:
         """What a model or torch prints is talk; Python's warnings are for those who debug it."""
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-            if not self.debug:
-                warnings.simplefilter("ignore")
-            yield
+            if self.debug:
+                yield
+                return
+            warnings.simplefilter("ignore")
+            with _torch_silenced():
+                yield
+
+
+@contextmanager
+def _torch_silenced() -> Iterator[None]:
+    """Keep torch's own log off stderr: what it tells of a failure is raised too."""
+    loggers = [logger for name, logger in logging.root.manager.loggerDict.items() if name.partition(".")[0] == "torch"]
+    handlers = [handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers]
+    for handler in handlers:
+        handler.addFilter(_refuse)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_refuse)
+
+
+def _refuse(record: logging.LogRecord) -> bool:
+    return False
 
 
 class _EchoHandler(logging.Handler):

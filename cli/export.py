@@ -61,7 +61,9 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
         if options.get("report"):
             _report_failure(request, error)
         raise
-    axes = {**getattr(inputs, "dynamic_axes", {}), **options.pop("dynamic_axes", {})}
+    onnx_names = dict(zip(inputs.names(), options.get("input_names", ()), strict=False))
+    named_axes = {onnx_names.get(name, name): axes for name, axes in inputs.dynamic_axes.items()}
+    axes = {**named_axes, **options.pop("dynamic_axes", {})}
     if axes:
         options["dynamic_axes"] = axes
     if "training" in options:

@@ -43,8 +43,8 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
     rows, source = best_rows(model, path, repair_from or ("model" if converted else ""))
     tagged = sum(bool(row.tags) for row in rows)
     if not converted and not tagged:
-        where = "the sidecar has" if source == "sidecar" else "neither the model nor a sidecar has"
-        raise InputError(f"{path}: {where} no tags to repair from; tag the model with htp-opt")
+        where = "the sidecar has no" if source == "sidecar" else "neither the model nor a sidecar has"
+        raise InputError(f"{path}: {where} tags to repair from; tag the model with htp-opt")
     before = path.read_bytes()
     sidecar = sidecar_path(path)
     agreed = not converted and _agree(path)

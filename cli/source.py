@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     import torch
 
+    from modelexport.frontend.inputs import Inputs
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Shapes = dict[str, list[int]]
 
@@ -89,7 +91,7 @@ def open_source(
     input_shape: Mapping[str, list[int]] | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
-) -> tuple[torch.nn.Module, Any]:
+) -> tuple[torch.nn.Module, Inputs]:
     """The model that MODEL names, and example inputs for it.
 
     Specifications and shapes win over what the file has, which wins over what the model suggests.
@@ -104,9 +106,11 @@ def open_source(
 
     source = models.load_source(model, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
     found = source.inputs if source.inputs is not None else inputs.infer(source.model)
-    specs: dict[str, Mapping[str, Any]] = {name: dict(spec) for name, spec in (input_specs or {}).items()}
+    specs: dict[str, dict[str, Any]] = {name: dict(spec) for name, spec in (input_specs or {}).items()}
     for name, shape in (input_shape or {}).items():
-        specs[name] = {"dtype": _dtype_of(name, found), **specs.get(name, {}), "shape": shape}
+        specs.setdefault(name, {})["shape"] = shape
+    for name, spec in specs.items():
+        spec.setdefault("dtype", _dtype_of(name, found, source.model))
     if specs:
         return source.model, inputs.from_specs(specs, source.model)
     if found is None:
@@ -114,11 +118,14 @@ def open_source(
     return source.model, found
 
 
-def _dtype_of(name: str, found: Any) -> str:
+def _dtype_of(name: str, found: Inputs | None, model: torch.nn.Module) -> str:
     """Element type of the input of that name among those the model or its file suggests; float where there is none."""
-    values = getattr(found, "kwargs", found)
-    tensor = values.get(name) if isinstance(values, Mapping) else None
-    return str(getattr(tensor, "dtype", "float"))
+    from modelexport.frontend.inputs import parameters_of
+
+    if found is None:
+        return "float"
+    named = {**dict(zip(parameters_of(model) or (), found.args, strict=False)), **found.kwargs}
+    return str(getattr(named.get(name), "dtype", "float"))
 
 
 def _what_to_pass(model: torch.nn.Module) -> str:

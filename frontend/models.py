@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -88,7 +91,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         described.loader.exec_module(module)
-    except Exception as error:  # the file's code may raise anything; it is chained and told
+    except (Exception, SystemExit) as error:  # the file's code may raise anything; it is chained and told
         sys.modules.pop(name, None)
         raise InputError(f"{path}: failed to run: {first_line(error)}") from error
     finally:
@@ -102,7 +105,7 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(f"{name}: no such module ({error.name} is not installed)") from error
-    except Exception as error:  # the module's code may raise anything; it is chained and told
+    except (Exception, SystemExit) as error:  # the module's code may raise anything; it is chained and told
         raise InputError(f"{name}: failed to import: {first_line(error)}") from error
 
 
@@ -162,7 +165,7 @@ def _made(found: Any, name: str, where: str) -> Any:
     call: Callable[[], Any] = found
     try:
         return call()
-    except Exception as error:  # the factory may raise anything; it is chained and told
+    except (Exception, SystemExit) as error:  # the factory may raise anything; it is chained and told
         raise InputError(
             f"{where}: {name or getattr(found, '__name__', 'class')}() failed: {first_line(error)}"
         ) from error
@@ -187,8 +190,9 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
         import transformers
     except ImportError as error:
         raise MissingExtraError("transformers", "hf", f"loading the checkpoint {name}") from error
-    # Of a folder everything is there: the hub is not asked.
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": folder is not None}
+    # Of a folder everything is there: the hub is not asked. Without a hub the cache is all there is.
+    local = folder is not None or not _hub_answers()
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": local}
     try:
         with _progress_on_terminals_only(transformers):
             config = transformers.AutoConfig.from_pretrained(name, **options)
@@ -204,6 +208,22 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
         raise InputError(f"{name}: not a model file, nor a checkpoint that loads: {first_line(error)}") from error
     model.eval()
     return Source(model, infer(model))
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached; its own client would retry for half a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True
+    place = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((place.hostname or "", place.port or (80 if place.scheme == "http" else 443)), 5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -42,10 +42,10 @@ _ONLY_DYNAMO: dict[str, Any] = {
 
 def training_mode(name: str) -> torch.onnx.TrainingMode:
     """The mode that a configuration file spells ``EVAL``, ``PRESERVE`` or ``TRAINING``. Raises ConfigError."""
-    try:
-        return torch.onnx.TrainingMode[name]
-    except KeyError:
-        raise ConfigError(f"training is EVAL, PRESERVE or TRAINING, not {name!r}") from None
+    modes: Mapping[str, torch.onnx.TrainingMode] = torch.onnx.TrainingMode.__members__
+    if name not in modes:
+        raise ConfigError(f"training is EVAL, PRESERVE or TRAINING, not {name!r}")
+    return modes[name]
 
 
 @dataclass(frozen=True, slots=True)

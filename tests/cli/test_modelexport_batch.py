@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 
 from modelexport.cli import modelexport as command
@@ -95,6 +99,32 @@ def test_failures_do_not_stop_the_rest_and_a_second_run_resumes(
     code, lines = batch(capfd, path)
     assert code == 0 and [(line["status"], line["resumed"]) for line in lines] == [("ok", True)]
     assert (tmp_path / "good.onnx").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_nothing_outlives_a_batch_that_is_killed(manifest: Callable[..., Path], jobs: str) -> None:
+    path = manifest(entry("slow"), entry("slow", output="again.onnx"))
+    command_line = [sys.executable, "-m", "modelexport.cli.modelexport", "batch", str(path), "--jobs", jobs]
+    killed = psutil.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wanted = 2 if int(jobs) > 1 else 1
+    started: list[psutil.Process] = []
+    while sum("modelexport.cli.batch_worker" in process.cmdline() for process in started) < wanted:
+        assert killed.poll() is None
+        time.sleep(0.1)
+        started = [process for process in killed.children(recursive=True) if process.is_running()]
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 60
+    while left := [process for process in started if _runs(process)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_dask_runs_the_same_batch(manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:

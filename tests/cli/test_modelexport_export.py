@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import jsonschema
 import onnx
@@ -113,6 +114,15 @@ def test_inputs_from_shapes_and_specifications(export: Export) -> None:
     Path("bare.json").write_text('{"input_specs": {"ids": {"dtype": "int"}}}')
     assert export("net.py", "o.onnx", "--config", "bare.json")[0] == 0
     assert shape_of("o.onnx") == [1, 16]
+    Path("named.json").write_text('{"input_specs": {"ids": {"shape": ["n", 3]}}, "input_names": ["tokens"]}')
+    assert export("full.py", "o.onnx", "--config", "named.json")[0] == 0  # of the type that the file's own input has
+    assert shape_of("o.onnx") == ["n", 3] and onnx.load("o.onnx").graph.input[0].name == "tokens"
+
+
+@pytest.mark.parametrize("mode", ["EVAL", "PRESERVE", "TRAINING"])
+def test_training_modes_are_named(export: Export, mode: str) -> None:
+    Path("c.json").write_text(json.dumps({"training": mode}))
+    assert export("full.py", "o.onnx", "--config", "c.json") == (0, ANY, "")
 
 
 def test_missing_inputs_say_what_to_pass(export: Export) -> None:
@@ -162,7 +172,11 @@ def test_the_documented_configuration(export: Export) -> None:
         ('{"input_specs": {"ids": {"shape": [1.5]}}}', "input_specs.ids.shape[0] must be an integer or text, not 1.5"),
         ('{"input_specs": {"ids": {"dtype": "float"}}}', "needs a shape"),
         ('{"input_specs": {"idz": {"dtype": "int"}}}', "did you mean 'ids'"),
-        ('{"pipeline": "htpp"}', "htpp"),
+        ('{"pipeline": "htpp"}', "error: unknown pass 'htpp'"),
+        ('{"input_names": ["a", "b"]}', "input_names has 2 names, the model has 1: a"),
+        ('{"output_names": ["a", "b"]}', "output_names has 2 names, the model has 1: a"),
+        ('{"input_names": ["ids"], "dynamic_axes": {"idz": [0]}}', "no input or output 'idz'; did you mean 'ids'"),
+        ('{"input_names": ["ids"], "dynamic_axes": {"ids": {"2": "n"}}}', "every strategy failed"),
         ('{"opset_version": 14', "not JSON"),
         ("[]", "must be a table of keys"),
     ],
@@ -201,6 +215,7 @@ def test_configurations_that_cannot_be_read(export: Export) -> None:
         (["net.py:broken", "o.onnx"], "not today"),
         (["empty.py", "o.onnx"], "get_model, build_model, create_model, model"),
         (["syntax.py", "o.onnx"], "syntax.py"),
+        (["leaves.py", "o.onnx"], "leaves.py: failed to run: SystemExit"),
         (["nopackage.nomodule:build", "o.onnx"], "no such module"),
         (["demo:nothing", "o.onnx"], "demo:transformer"),
         (["full.py", "none/o.onnx"], "the folder none does not exist"),
@@ -214,6 +229,7 @@ def test_configurations_that_cannot_be_read(export: Export) -> None:
 def test_wrong_models_and_outputs_are_one_line(export: Export, arguments: list[str], message: str) -> None:
     Path("empty.py").write_text("x = 1\n")
     Path("syntax.py").write_text("def (:\n")
+    Path("leaves.py").write_text("raise SystemExit\n")
     Path("float.json").write_text('{"input_specs": {"ids": {"dtype": "float"}}}')
     code, out, err = export(*arguments)
     assert code == 2 and out == ""
@@ -342,3 +358,11 @@ def test_without_torch_the_extra_is_named(
 def test_a_hub_id_that_is_not_there_is_one_line(export: Export) -> None:
     code, _, err = export("nobody/nothing-here", "o.onnx")
     assert code == 2 and err.startswith("error: ") and len(err.splitlines()) == 1
+
+
+def test_a_hub_that_does_not_answer_is_not_asked_again(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("modelexport.frontend.models.getproxies", dict)
+    code, _, err = export("nobody/nothing-here", "o.onnx")
+    assert code == 2 and err.startswith("error: nobody/nothing-here: ") and len(err.splitlines()) == 1
