@@ -21,6 +21,11 @@ from modelexport.passes.pipeline.limits import check_memory
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
 FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "owner-scope"})
 
+_ON_RECORD, _AGREED = (
+    4,
+    0.5,
+)  # traces of the same model agree with two thirds of the tags on record even after quantisation
+
 
 @dataclass(frozen=True)
 class ValueAttribution(Pass):
@@ -53,7 +58,6 @@ class ValueAttribution(Pass):
             raise InputError("value-attribution: no trace: give --trace FILE, or value-attribution{trace=FILE}")
         if not trace.views:
             raise InputError(f"{self.trace or ctx.trace}: the trace has no recorded run")
-        adopt_modules(model, trace)
         notes: dict[str, object] = {}
         best: dict[Node, Answer] = {}
         for number in range(max(1, min(self.examples, len(trace.examples)))):
@@ -61,6 +65,12 @@ class ValueAttribution(Pass):
                 held = best.get(node)
                 if held is None or answer.confidence > held.confidence:
                     best[node] = answer
+        tagged, agreed = agreement(best, trace)
+        if not best or (tagged >= _ON_RECORD and agreed < _AGREED * tagged):
+            said = f"it agrees with {agreed} of {tagged} tags on record"
+            ctx.warnings.append(f"value-attribution: the trace is not used: {said}, so it is of another model")
+            return PassResult(notes=notes)
+        adopt_modules(model, trace)
         changed, replaced = apply(best, self.name)
         changed += use_first_names(model, trace, self.name)
         notes |= {"by rule": dict(Counter(answer.rule for answer in best.values())), "replaced names": replaced}
@@ -91,6 +101,22 @@ class ValueAttribution(Pass):
         return {nodes[i]: answer for i, answer in found.items()}
 
 
+def agreement(best: dict[Node, Answer], trace: Trace) -> tuple[int, int]:
+    """How many nodes whose tag was read from a record have an answer, and how many of these answers are that tag."""
+    first = first_names(trace)
+    held = [
+        first.get(node.attribution.path, node.attribution.path) == answer.path
+        for node, answer in best.items()
+        if node.attribution is not None and node.attribution.source in (Source.SCOPE, Source.REFERENCE)
+    ]
+    return len(held), sum(held)
+
+
+def first_names(trace: Trace) -> dict[str, str]:
+    """First names of the trace's modules by their other names."""
+    return {alias: module.path for module in trace.modules for alias in module.aliases}
+
+
 def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
     """Set attributions where there is none, or one that the answer beats: (nodes changed, name tags replaced)."""
     shared: dict[Answer, Attribution] = {}
@@ -112,7 +138,7 @@ def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
 
 def use_first_names(model: Model, trace: Trace, by: str) -> int:
     """Nodes tagged with another name of a module that the trace knows get its first name."""
-    first = {alias: module.path for module in trace.modules for alias in module.aliases}
+    first = first_names(trace)
     shared: dict[Attribution, Attribution] = {}
     changed = 0
     for node in model.nodes() if first else ():

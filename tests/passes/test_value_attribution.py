@@ -10,6 +10,7 @@ from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import InputError, MemoryLimitExceeded
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.trace_file import load_trace, save_trace
+from modelexport.passes import PassManager, Pipeline
 from modelexport.passes.evidence.fingerprints import close, fingerprint, is_rich, similarity
 from modelexport.passes.evidence.graph_values import fit_inputs, run_graph
 from modelexport.passes.pipeline.base import PassContext
@@ -185,6 +186,21 @@ def test_values_overrule_a_name_but_not_a_record(exported, twin):
         "blocks.0.norm",
     ]
     assert recorded.attribution.path == "blocks" and result.notes["replaced names"] == 1
+
+
+def test_a_trace_of_another_model_is_not_used(exported, example, tmp_path):
+    other = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.Softmax(-1), torch.nn.Tanh())
+    other.forward = lambda x: torch.nn.Sequential.forward(other, x)
+    trace = write_trace(other.eval(), example, tmp_path / "other.htptrace", twins=())
+    model = from_proto(exported)
+    PassManager(Pipeline.parse("scope-attribution"), context=PassContext()).run(model)
+    held = {node: node.attribution for node in model.nodes()}
+    modules = [module.path for module in model.modules]
+    ctx = PassContext(trace=trace)
+    ValueAttribution().run(model, ctx)
+    assert {node: node.attribution for node in model.nodes()} == held
+    assert [module.path for module in model.modules] == modules
+    assert any("of another model" in warning for warning in ctx.warnings)
 
 
 def test_another_name_of_a_module_becomes_its_first(exported, twin):
