@@ -39,7 +39,7 @@ def export_dynamo(
     Args:
         options: further arguments for torch.onnx.export.
         opset: the opset asked for; below 18 the export is converted.
-        strict_opset: raise when no conversion reaches ``opset``, instead of staying at 18 with a warning.
+        strict_opset: raise when ``opset`` can't be reached, instead of staying where torch does with a warning.
 
     Raises:
         ExportError: torch failed; its error is the cause.
@@ -57,7 +57,12 @@ def export_dynamo(
     exported = Exported("dynamo", proto, unrecorded_paths(proto, program.exported_program), weights)
     if model.training:
         exported.warnings.append("the model was exported in training mode; model.eval() before gives it for inference")
-    if opset is not None and opset < exported.opset_version:
+    if opset is not None and opset > exported.opset_version:
+        told = f"opset_version={opset} is more than this torch writes: the model is in {exported.opset_version}"
+        if strict_opset:
+            raise ExportError(f"{told}; ask for that, or leave opset_version out")
+        exported.warnings.append(told)
+    elif opset is not None and opset < exported.opset_version:
         try:
             exported.proto = convert(exported.proto, opset)
             exported.warnings.append(
@@ -95,9 +100,12 @@ def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any]) -> A
         stack.enter_context(kept_torch_state())
         stack.enter_context(rare_collection())
         stack.enter_context(_quiet_about_choices())
+        args = inputs.args
+        if args and isinstance(args[-1], dict) and not inputs.kwargs:
+            args = (*args, {})  # torch takes a dict at the end for keyword arguments
         try:
             with quiet_stdout():
-                return torch.onnx.export(model, inputs.args, kwargs=inputs.kwargs or None, dynamo=True, **given)
+                return torch.onnx.export(model, args, kwargs=inputs.kwargs or None, dynamo=True, **given)
         except Exception as error:  # torch and user code may raise anything; it is chained and told
             raise ExportError(f"the dynamo exporter failed: {_reason(error)}") from error
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 
-from modelexport.frontend.names import nearest
 from modelexport.ir.errors import ConfigError, InputError
 
 DEFAULT_INTEGER_SHAPE = (1, 16)
@@ -64,10 +64,13 @@ class Inputs:
         return names
 
 
-def normalise(example_inputs: object, keywords: Mapping[str, Any] | None = None) -> Inputs:
+def normalise(
+    example_inputs: object, keywords: Mapping[str, Any] | None = None, model: torch.nn.Module | None = None
+) -> Inputs:
     """What the caller gave as one call: a tensor, tuple or list is positional, any Mapping is keyword arguments.
 
-    As with torch.onnx.export a dict at the end of a tuple holds keyword arguments; ``keywords`` come on top.
+    As with torch.onnx.export a dict at the end of a tuple holds keyword arguments, unless the forward of
+    ``model`` lacks one of them; ``keywords`` come on top.
 
     Raises:
         InputError: neither, or nothing was given.
@@ -84,7 +87,7 @@ def normalise(example_inputs: object, keywords: Mapping[str, Any] | None = None)
         return Inputs((), {**dict(example_inputs), **extra})
     if isinstance(example_inputs, (tuple, list)):
         args = tuple(example_inputs)
-        if args and isinstance(args[-1], Mapping):
+        if args and isinstance(args[-1], Mapping) and _fits(args[-1], model):
             return Inputs(args[:-1], {**dict(args[-1]), **extra})
         return Inputs(args, extra)
     if example_inputs is None and extra:
@@ -92,6 +95,11 @@ def normalise(example_inputs: object, keywords: Mapping[str, Any] | None = None)
     raise InputError(
         f"example_inputs is {type(example_inputs).__name__}: give a tensor, a tuple or list of arguments, or a mapping"
     )
+
+
+def _fits(keywords: Mapping[str, Any], model: torch.nn.Module | None) -> bool:
+    accepted = _parameters(model) if model is not None else None
+    return accepted is None or all(key in accepted for key in keywords)
 
 
 def from_specs(specs: Mapping[str, Mapping[str, Any]], model: torch.nn.Module | None = None) -> Inputs:
@@ -103,13 +111,13 @@ def from_specs(specs: Mapping[str, Mapping[str, Any]], model: torch.nn.Module | 
     Raises:
         ConfigError: an unknown key, type or parameter, or a value that can't be used.
     """
-    accepted = parameters_of(model) if model is not None else None
+    accepted = _parameters(model) if model is not None else None
     values: dict[str, Any] = {}
     dynamic: dict[str, dict[int, str]] = {}
     for name, spec in specs.items():
         where = f"input_specs.{name}"
         if accepted is not None and name not in accepted:
-            raise ConfigError(f"{where}: forward has no such parameter{nearest(name, accepted)}")
+            raise ConfigError(f"{where}: forward has no such parameter{_nearest(name, accepted)}")
         if not isinstance(spec, Mapping):
             raise ConfigError(f"{where}: expected a mapping of {', '.join(_SPEC_KEYS)}")
         unknown = next((key for key in spec if key not in _SPEC_KEYS), None)
@@ -137,7 +145,7 @@ def infer(model: torch.nn.Module) -> Inputs | None:
         dummy = None
     if not isinstance(dummy, Mapping):
         dummy = {}
-    accepted = parameters_of(model)
+    accepted = _parameters(model)
     main = getattr(model, "main_input_name", None)
     values = {
         key: value
@@ -191,7 +199,7 @@ def tensors_of(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_of(item)
 
 
-def parameters_of(model: torch.nn.Module) -> list[str] | None:
+def _parameters(model: torch.nn.Module) -> list[str] | None:
     """Names of forward's parameters; None where it takes any keyword."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
@@ -200,6 +208,11 @@ def parameters_of(model: torch.nn.Module) -> list[str] | None:
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}"
 
 
 def _shape(where: str, spec: Mapping[str, Any]) -> tuple[tuple[int, ...], dict[int, str]]:

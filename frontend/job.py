@@ -17,11 +17,11 @@ from modelexport.frontend.exported import Exported, ExporterName
 from modelexport.frontend.exporter import Settings
 from modelexport.frontend.inputs import Inputs, normalise
 from modelexport.frontend.monitor.data import HTPExportStep
-from modelexport.frontend.names import check_names
 from modelexport.frontend.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.pipelines import build_pipeline, trace_file
 from modelexport.frontend.publish import publish, scratch_folder
 from modelexport.frontend.result import Measurements, Saved, build_result, read_saved
+from modelexport.frontend.state import kept_buffers
 from modelexport.frontend.steps import Steps
 from modelexport.frontend.trace import ModelTrace, module_paths, module_table, runs, trace_model
 from modelexport.frontend.weights import write_embedded
@@ -60,7 +60,7 @@ class ExportJob:
         steps = Steps(self.settings, self.target)
         try:
             self._prepare()
-            with scratch_folder(self.target) as scratch:
+            with scratch_folder(self.target) as scratch, kept_buffers(self.model):
                 result = self._run(steps, scratch)
         except BaseException as error:
             steps.failed(error)
@@ -83,14 +83,13 @@ class ExportJob:
 
     def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
         steps.prepared(self.model, self.settings, self.target)
-        self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords)
+        self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords, self.model)
         steps.generated(self.inputs)
         steps.found(self.model)
         trace = self._trace()
         steps.traced(trace)
         self._check_memory("after the trace")
         exported = self._export()
-        check_names(exported.proto.graph, self.options.torch, exported.weights)
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
         self._check_memory("after the export")
         began = time.perf_counter()

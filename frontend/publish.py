@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -11,12 +12,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelexport.ir.errors import OutputError
-from modelexport.ir.io.atomic import sync_folder
+from modelexport.ir.io.atomic import atomic_output, sync_folder
 
 
 @contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
-    """A new hidden folder beside ``target``, on the same file system, that is gone afterwards."""
+    """A new hidden folder beside ``target``, on the same file system, that is gone afterwards.
+
+    Raises:
+        OutputError: the folder can't be made, or what stands where a file will go can't be replaced.
+    """
+    for path in _roles(target).values():
+        place = _real(path)
+        if place.exists() and not place.is_file():
+            raise OutputError(f"{path}: is not a regular file")
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:150]}.", suffix=".tmp", dir=_real(target).parent))
     except OSError as error:
@@ -30,18 +39,13 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 def publish(scratch: Path, target: Path) -> dict[str, Path]:
     """Move the finished files beside ``target``: data, model, sidecar, in this order. Returns them by role.
 
-    Files that are replaced keep their permissions; symbolic links stay. When a move fails, files that were new are
-    taken away again.
+    Each is on the disk before it gets its name. Files that are replaced keep their permissions; symbolic links stay.
+    When a move fails, files that were new are taken away again.
 
     Raises:
         OutputError: a file can't be put in its place.
     """
-    roles = {
-        "data": target.with_name(f"{target.name}.data"),
-        "model": target,
-        "sidecar": target.with_name(f"{target.stem}_hierarchy.json"),
-    }
-    files = {role: path for role, path in roles.items() if (scratch / path.name).exists()}
+    files = {role: path for role, path in _roles(target).items() if (scratch / path.name).exists()}
     created: list[Path] = []
     try:
         for path in files.values():
@@ -50,7 +54,7 @@ def publish(scratch: Path, target: Path) -> dict[str, Path]:
                 os.chmod(scratch / path.name, stat.S_IMODE(place.stat().st_mode))
             else:
                 created.append(place)
-            os.replace(scratch / path.name, place)
+            _move(scratch / path.name, place)
     except OSError as error:
         for place in created:
             with suppress(OSError):
@@ -58,6 +62,31 @@ def publish(scratch: Path, target: Path) -> dict[str, Path]:
         raise OutputError(f"{error.filename2 or error.filename or target}: {error.strerror or error}") from error
     sync_folder(_real(target).parent)
     return files
+
+
+def _roles(target: Path) -> dict[str, Path]:
+    return {
+        "data": target.with_name(f"{target.name}.data"),
+        "model": target,
+        "sidecar": target.with_name(f"{target.stem}_hierarchy.json"),
+    }
+
+
+def _move(source: Path, place: Path) -> None:
+    """Rename ``source``, or copy it where a link leads to another file system. Durable but for the folder's entry."""
+    _sync(source)
+    try:
+        os.replace(source, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_output(place) as stream, source.open("rb") as finished:
+            shutil.copyfileobj(finished, stream, 1 << 20)
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 def _real(path: Path) -> Path:

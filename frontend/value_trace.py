@@ -62,7 +62,7 @@ def record(
     dtypes: list[dict[str, str]] = []
     seen: ModelTrace | None = None
     for number, example in enumerate(examples):
-        call = normalise(example)
+        call = normalise(example, model=model)
         leaves = dict(named_tensors(model, call.args, call.kwargs))
         recorder = Recorder(names, leaves, number)
         shown = trace_model(model, call.args, call.kwargs, on_event=recorder)
@@ -76,7 +76,7 @@ def record(
     notes = {"torch": torch.__version__, "model": f"{type(model).__module__}.{type(model).__qualname__}"}
     kinds = tuple(twins)
     if kinds:
-        more, problems = twin_views(model, normalise(inputs), arrays, kinds)
+        more, problems = twin_views(model, normalise(inputs, model=model), arrays, kinds)
         views += more
         notes.update(problems)
     rows, stats, samples, lines = parameter_table(model, index)

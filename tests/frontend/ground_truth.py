@@ -1,13 +1,14 @@
 """Which module computes which value, found by another way than the code under test.
 
-An eager run with global module hooks and both of torch's modes gives every value an operator made, with the module
-that was running; onnxruntime gives the value of every node. A node whose value was made by exactly one module is
+An eager run with both of torch's modes gives every value an operator made, with the module whose call was running;
+onnxruntime gives the value of every node. A node whose value was made by exactly one module is
 decided. The others are not: shapes, constants, views that two modules made, steps of an operator that ONNX spells out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,21 @@ def eager_values(model: torch.nn.Module, example: Any) -> Values:
                 self.inside = False
             return result
 
-    def enter(module: torch.nn.Module, args: Any) -> None:
-        stack.append(names.get(id(module), stack[-1] if stack else ""))
+    original = torch.nn.Module.__call__
 
-    def leave(module: torch.nn.Module, args: Any, result: Any) -> None:
-        stack.pop()
+    def watched(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        stack.append(names.get(id(self), stack[-1] if stack else ""))
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            stack.pop()
 
-    from torch.nn.modules import module as hooks
-
-    handles = [hooks.register_module_forward_pre_hook(enter), hooks.register_module_forward_hook(leave)]
+    torch.nn.Module.__call__ = watched
     try:
         with torch.no_grad(), Functions(), Kernels():
             call(model, example)
     finally:
-        for handle in handles:
-            handle.remove()
+        torch.nn.Module.__call__ = original
     return made
 
 
@@ -108,10 +109,56 @@ def makers(value: np.ndarray, values: Values) -> set[str]:
     }
 
 
-def paths_in(path: Path) -> dict[str, tuple[str, str]]:
-    """Module path and operator by first output, of every node of the main graph."""
+def paths_in(path: Path) -> dict[str, tuple[str, str, list[str]]]:
+    """Module path, operator and inputs by first output, of every node of the main graph."""
     found = {}
     for node in onnx.load(path).graph.node:
         entries = {entry.key: entry.value for entry in node.metadata_props}
-        found[node.output[0]] = entries["htp.path"], node.op_type
+        found[node.output[0]] = entries["htp.path"], node.op_type, list(node.input)
     return found
+
+
+@dataclass
+class Comparison:
+    """How many nodes of a file there are, values decide, and are right; and which are wrong."""
+
+    nodes: int = 0
+    decided: int = 0
+    wrong: list[tuple[str, str, str, str]] = field(default_factory=list)  # operator, output, path, true path
+
+    @property
+    def exact(self) -> int:
+        return self.decided - len(self.wrong)
+
+
+def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
+    """Compare the tags in the file at ``path`` with the modules that made the values."""
+    by_shape: dict[tuple[int, ...], Values] = {}
+    by_size: dict[int, Values] = {}
+    for maker, value in eager_values(model, example):
+        by_shape.setdefault(value.shape, []).append((maker, value))
+        by_size.setdefault(value.size, []).append((maker, value.ravel()))
+    norms = {
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+    }
+    values = node_values(path, example)
+    found = Comparison()
+    for output, (tagged, op_type, inputs) in paths_in(path).items():
+        found.nodes += 1
+        value = values.get(output)
+        if value is None or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
+            continue
+        made_by = makers(value, by_shape.get(value.shape, []))
+        if len(made_by) == 1 and any(_same(values.get(other), value) for other in inputs):
+            # A value that is passed on: whoever has it in another shape may have been who passed it.
+            made_by |= makers(value.ravel(), by_size.get(value.size, []))
+        if len(made_by) != 1 or (op_type == "Conv" and made_by <= norms):  # folded: a node of two modules
+            continue
+        found.decided += 1
+        if made_by != {tagged}:
+            found.wrong.append((op_type, output, tagged, *made_by))
+    return found
+
+
+def _same(value: np.ndarray | None, other: np.ndarray) -> bool:
+    return value is not None and value.size == other.size and np.array_equal(value.ravel(), other.ravel())

@@ -17,8 +17,7 @@ from modelexport.frontend.exporter import HierarchyExporter
 
 TORCHSCRIPT = [{"dynamo": False, "opset_version": 14}, {"dynamo": False, "opset_version": 17}]
 DYNAMO = [{"dynamo": True}, {"dynamo": True, "opset_version": 18}, {"dynamo": True, "opset_version": 17}]
-# Values of hooks are checked by hand below: the ground truth here would give them to the parent.
-BY_VALUE = [name for name in architectures.BUILDERS if name != "hooked"]
+BY_VALUE = list(architectures.BUILDERS)
 # How much of each graph the values decide; a change that makes the check empty fails.
 DECIDED = 0.3
 
@@ -43,21 +42,9 @@ def test_every_decided_node_has_the_module_that_made_its_value(
     assert "fallback" not in result["by_source"]
     onnx.checker.check_model(str(target), full_check=True)
 
-    made = ground_truth.eager_values(model, example)
-    values = ground_truth.node_values(target, example)
-    decided, wrong = 0, []
-    nodes = ground_truth.paths_in(target)
-    for output, (path, op_type) in nodes.items():
-        value = values.get(output)
-        if value is None or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
-            continue
-        makers = ground_truth.makers(value, made)
-        if len(makers) == 1:
-            decided += 1
-            if makers != {path}:
-                wrong.append((op_type, output, path, makers))
-    assert not wrong
-    assert decided >= DECIDED * len(nodes)
+    found = ground_truth.compared(model, example, target)
+    assert not found.wrong
+    assert found.decided >= DECIDED * found.nodes
 
     with torch.no_grad():
         expected = ground_truth.call(model, example)
@@ -73,7 +60,7 @@ def test_hook_operators_belong_to_the_hooked_module(options: dict[str, Any], tmp
     HierarchyExporter().export(model, example, tmp_path / "model.onnx", **options)
     found = [
         (op_type, path)
-        for path, op_type in ground_truth.paths_in(tmp_path / "model.onnx").values()
+        for path, op_type, _ in ground_truth.paths_in(tmp_path / "model.onnx").values()
         if op_type in ("Sub", "Gemm", "Mul", "Add", "Sigmoid", "Tanh")
     ]
     assert found == [

@@ -126,7 +126,7 @@ def test_torch_nn_false_collapses_tags(tmp_path: Path) -> None:
     result = export(tmp_path / "m.onnx", model, example, torch_nn=False)
     tags = json.loads(Path(result["sidecar_path"]).read_text())["tag_statistics"]
     assert set(tags) == {"/UNet", "/UNet/Double.down.0", "/UNet/Double.down.1", "/UNet/Double.merge.0"}
-    assert "down.0.conv1" in {path for path, _ in ground_truth.paths_in(tmp_path / "m.onnx").values()}
+    assert "down.0.conv1" in {path for path, _, _ in ground_truth.paths_in(tmp_path / "m.onnx").values()}
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
@@ -314,3 +314,11 @@ def test_branches_of_dynamo(tmp_path: Path) -> None:
     assert found["Gemm"] == {"inner.left", "inner.right"}
     assert found["If"] == found["Tanh"] == found["Mul"] == {"inner"} and found["Add"] == {""}
     assert result["total_operations"] == result["tagged_operations"] == 8
+
+
+def test_an_opset_above_what_torch_writes(tmp_path: Path) -> None:
+    """torch gives 18 without a word."""
+    with pytest.raises(ExportError, match="opset_version=99 is more than this torch writes"):
+        export(tmp_path / "m.onnx", exporter="dynamo", opset_version=99)
+    result = export(tmp_path / "m.onnx", opset_version=99)
+    assert result["opset_version"] < 99 and any("opset_version=99" in line for line in result["warnings"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
@@ -159,7 +160,7 @@ def test_without_a_hook_point_node_names_serve(hook: str, tmp_path: Path, monkey
     result = HierarchyExporter().export(model, example, tmp_path / "m.onnx", opset_version=17)
     assert any(hook in warning for warning in result["warnings"])
     assert set(result["by_source"]) == {"scope"}
-    paths = {path for path, _ in ground_truth.paths_in(tmp_path / "m.onnx").values()}
+    paths = {path for path, _, _ in ground_truth.paths_in(tmp_path / "m.onnx").values()}
     assert paths == {"", "cell", "holder.inner", "holder.inner.fc"}
 
 
@@ -183,3 +184,56 @@ def test_node_names_are_torchs_own_with_modules_as_functions(tmp_path: Path) -> 
     assert [function.name for function in functions] == ["Linear"]
     assert result["tagged_operations"] == result["total_operations"]
     assert not hasattr(model[0], "_onnx_attrs") and not model[0]._forward_hooks
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_statistics_that_a_training_forward_changes_are_put_back(exporter: Any, tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(4)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training = {"training": torch.onnx.TrainingMode.TRAINING} if exporter == "torchscript" else {}
+    HierarchyExporter(exporter=exporter).export(model, torch.randn(3, 4), tmp_path / "m.onnx", **training)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.onnx.data", "m_hierarchy.json"])
+def test_what_is_no_file_is_not_replaced(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OutputError, match="not a regular file"):
+        HierarchyExporter().export(torch.nn.ReLU(), torch.ones(2), tmp_path / "m.onnx", opset_version=17)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).is_fifo()
+
+
+def test_a_link_to_another_file_system_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "m.onnx").symlink_to(tmp_path / "there" / "real.onnx")
+    replace = os.replace
+
+    def refusing(source: Any, place: Any) -> None:
+        if Path(source).name == "m_hierarchy.json":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    HierarchyExporter().export(torch.nn.ReLU(), torch.ones(2), tmp_path / "m.onnx", opset_version=17)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m_hierarchy.json", "there"]
+    assert (tmp_path / "m.onnx").is_symlink() and (tmp_path / "there" / "real.onnx").is_file()
+
+
+def test_files_are_on_the_disk_before_they_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[int] = set()
+    renamed: dict[str, bool] = {}
+    fsync, replace = os.fsync, os.replace
+
+    def syncing(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def replacing(source: Any, place: Any) -> None:
+        renamed[Path(place).name] = os.stat(source).st_ino in synced
+        replace(source, place)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "replace", replacing)
+    model = torch.nn.Linear(32, 32)
+    HierarchyExporter().export(model, torch.ones(2, 32), tmp_path / "m.onnx", opset_version=17, external_data=True)
+    assert {"m.onnx", "m.onnx.data", "m_hierarchy.json"} <= renamed.keys() and all(renamed.values())

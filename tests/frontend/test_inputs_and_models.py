@@ -221,3 +221,14 @@ def test_a_forward_that_fails() -> None:
     with pytest.raises(ExportError, match="missing 1 required") as caught:
         trace_model(Keywords(), (ONE,))
     assert isinstance(caught.value.__cause__, TypeError)
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_a_dict_that_is_one_argument(exporter: Any, tmp_path: Path) -> None:
+    class TakesDict(torch.nn.Module):
+        def forward(self, pair: dict[str, torch.Tensor]) -> torch.Tensor:
+            return pair["u"] - pair["v"]
+
+    example = ({"u": torch.ones(2), "v": torch.zeros(2)},)
+    result = HierarchyExporter(exporter=exporter).export(TakesDict(), example, tmp_path / "m.onnx")
+    assert result["tagged_operations"] == result["total_operations"] == 1

@@ -1,0 +1,127 @@
+"""Are the tags of fresh exports exact? Every model with both exporters and several opsets, checked by value.
+
+    python bench/accuracy/fresh.py [--models bert,unet] [--settings torchscript-14,dynamo-17] [--json FILE]
+
+The truth is another run of the model: eager, watched by module calls and both of torch's modes, which gives the module
+of every float value; onnxruntime gives the value of every node. A node whose value exactly one module made is decided,
+and exact when that is its module. Not decided: shapes, constants, what two modules made alike or passed on,
+steps into which ONNX divides an operator, and convolutions into which a batch norm was folded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "frontend")]
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "torchscript-14": {"dynamo": False, "opset_version": 14},
+    "torchscript-17": {"dynamo": False, "opset_version": 17},
+    "dynamo": {"dynamo": True},
+    "dynamo-18": {"dynamo": True, "opset_version": 18},
+    "dynamo-17": {"dynamo": True, "opset_version": 17},
+}
+
+
+def check(name: str, setting: str, folder: Path) -> dict[str, Any]:
+    """One export, and how many of its nodes are decided and exact."""
+    import architectures
+    import ground_truth
+    import models
+
+    from modelexport import HierarchyExporter
+    from modelexport.ir.errors import ModelExportError
+
+    model, example = (architectures if name in architectures.BUILDERS else models).get(name)
+    target = folder / f"{name}-{setting}.onnx"
+    row: dict[str, Any] = {"model": name, "setting": setting}
+    started = time.perf_counter()
+    try:
+        result = HierarchyExporter(sidecar=False).export(model, example, target, **SETTINGS[setting])
+    except ModelExportError as error:
+        return {**row, "error": str(error)[:200]}
+    row |= {
+        "seconds": time.perf_counter() - started,
+        "opset": result["opset_version"],
+        "by_source": result["by_source"],
+    }
+    found = ground_truth.compared(model, example, target)
+    row |= {"nodes": found.nodes, "decided": found.decided, "exact": found.exact, "wrong": found.wrong}
+    target.unlink()
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """One line per setting and one per model, as Markdown."""
+    lines = ["| exporter, opset asked for | models | nodes | decided % | exact % of decided | by source |"]
+    lines.append("|---|---:|---:|---:|---:|---|")
+    good = [row for row in rows if "error" not in row]
+    for setting in SETTINGS:
+        held = [row for row in good if row["setting"] == setting]
+        if held:
+            sources: Counter[str] = Counter()
+            for row in held:
+                sources.update(row["by_source"])
+            by = ", ".join(f"{source} {count}" for source, count in sources.most_common())
+            lines.append(f"| {setting} | {len(held)} | {_shares(held)} | {by} |")
+    lines += ["", "| model | settings | nodes | decided % | exact % of decided |", "|---|---:|---:|---:|---:|"]
+    for name in dict.fromkeys(row["model"] for row in good):
+        held = [row for row in good if row["model"] == name]
+        lines.append(f"| {name} | {len(held)} | {_shares(held)} |")
+    failed = [row for row in rows if "error" in row]
+    lines += ["", *(f"- {row['model']}, {row['setting']}: {row['error']}" for row in failed)]
+    return lines
+
+
+def _shares(rows: list[dict[str, Any]]) -> str:
+    nodes, decided, exact = (sum(row[key] for row in rows) for key in ("nodes", "decided", "exact"))
+    return f"{nodes} | {100 * decided / max(1, nodes):.1f} | {100 * exact / max(1, decided):.2f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="", help="comma-separated; all when left out")
+    parser.add_argument("--settings", default="", help=f"of {', '.join(SETTINGS)}; all when left out")
+    parser.add_argument("--json", type=Path, help="write one line per export")
+    args = parser.parse_args()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    import architectures
+    import models
+    import torch
+
+    torch.set_num_threads(1)
+    names = args.models.split(",") if args.models else [*architectures.BUILDERS, *models.MODELS]
+    settings = args.settings.split(",") if args.settings else list(SETTINGS)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            for setting in settings:
+                row = check(name, setting, Path(folder))
+                rows.append(row)
+                told = row.get("error") or f"{row['exact']} of {row['decided']} decided of {row['nodes']} nodes"
+                print(f"{name} {setting}: {told}", file=sys.stderr, flush=True)
+                for wrong in row.get("wrong", ()):
+                    print(f"  {wrong}", file=sys.stderr)
+                if args.json:
+                    with args.json.open("a") as out:
+                        out.write(json.dumps(row) + "\n")
+    print("\n".join(table(rows)))
+    return int(any(row.get("wrong") for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
