@@ -28,11 +28,21 @@ _READERS, _HOLDERS = 8, 6  # how many readers of a value, and modules that have 
 
 @dataclass(frozen=True)
 class ContextInheritance(Pass):
-    """Attribute nodes by their consumers, else by what is around them."""
+    """Attribute nodes by their consumers, else by what is around them.
+
+    Attributes:
+        max_hops: how many edges away the nearest attributed node may be for a node to be decided by it.
+    """
 
     name: ClassVar[str] = "context-inheritance"
     requires: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
+
+    max_hops: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.max_hops < 1:
+            raise ValueError(f"max-hops={self.max_hops} is below 1")
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
@@ -46,7 +56,7 @@ class ContextInheritance(Pass):
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
-                for node, guess in zip(flow.nodes, _Fill(flow, tree).decide(), strict=True):
+                for node, guess in zip(flow.nodes, _Fill(flow, tree, self.max_hops).decide(), strict=True):
                     if guess is not None:
                         made.give(node, guess)
                 home = _home(graph, tree, calls)
@@ -130,9 +140,10 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
 class _Fill:
     """The open nodes of one graph, decided from the strongest evidence to the weakest."""
 
-    def __init__(self, flow: Flow, tree: ModuleTree) -> None:
+    def __init__(self, flow: Flow, tree: ModuleTree, max_hops: int) -> None:
         self.flow = flow
         self.tree = tree
+        self.max_hops = max_hops
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
         self.paths: list[str | None] = list(self.given)
         self.is_anchor: list[bool] = []
@@ -158,7 +169,7 @@ class _Fill:
             self._set(index, path, "flattened-product")
         self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
-        up, down = flow.upstream(anchors), flow.downstream(anchors)
+        up, down = flow.upstream(anchors, self.max_hops), flow.downstream(anchors, self.max_hops)
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
@@ -234,8 +245,13 @@ class _Fill:
 
     def _from_consumers(self, down: list[tuple[str, ...]]) -> None:
         flow, tree = self.flow, self.tree
+        hops = [0] * len(flow.nodes)  # how far the node is that decided a node here
         for index in range(len(flow.nodes) - 1, -1, -1):
             if self.paths[index] is not None:
+                continue
+            decided = (hops[reader] for reader in flow.after[index] if self.paths[reader] is not None)
+            hops[index] = 1 + min(decided, default=0)
+            if hops[index] > self.max_hops:
                 continue
             made = flow.kind[index] != Kind.CONSTANT
             readers: dict[str, None] = {}

@@ -72,18 +72,23 @@ class Flow:
             kinds.append(kind if makers or node.inputs else Kind.CONSTANT)
         return kinds
 
-    def upstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
-        """For every node the modules of the nearest attributed nodes its data comes from, the latest first."""
+    def upstream(self, paths: Sequence[str | None], max_hops: int) -> list[tuple[str, ...]]:
+        """For every node the modules of the nearest attributed nodes its data comes from, the latest first.
+
+        A node whose nearest one is more than ``max_hops`` edges away has none.
+        """
         found: list[dict[str, int]] = []
         result: list[tuple[str, ...]] = []
         nothing: dict[str, int] = {}
+        hops = [0] * len(self.nodes)
         for index, makers in enumerate(self.before):
             if paths[index] is not None:
                 found.append(nothing)
                 result.append(())
                 continue
             near: dict[str, int] = {}
-            for maker in makers:
+            hops[index] = 1 + min((hops[maker] for maker in makers if self.kind[maker] >= Kind.DATA), default=max_hops)
+            for maker in makers if hops[index] <= max_hops else ():
                 if self.kind[maker] < Kind.DATA:
                     continue
                 path = paths[maker]
@@ -98,15 +103,20 @@ class Flow:
             result.append(tuple(sorted(near, key=lambda path: -near[path])))
         return result
 
-    def downstream(self, paths: Sequence[str | None]) -> list[tuple[str, ...]]:
-        """For every node the modules of the nearest attributed nodes its value goes to, the earliest first."""
+    def downstream(self, paths: Sequence[str | None], max_hops: int) -> list[tuple[str, ...]]:
+        """For every node the modules of the nearest attributed nodes its value goes to, the earliest first.
+
+        A node whose nearest one is more than ``max_hops`` edges away has none.
+        """
+        hops = [0] * len(self.nodes)
         found: list[dict[str, int]] = [{}] * len(self.nodes)
         result: list[tuple[str, ...]] = [()] * len(self.nodes)
         for index in range(len(self.nodes) - 1, -1, -1):
             if paths[index] is not None:
                 continue
             near: dict[str, int] = {}
-            for reader in self.after[index]:
+            hops[index] = 1 + min((hops[reader] for reader in self.after[index]), default=max_hops)
+            for reader in self.after[index] if hops[index] <= max_hops else ():
                 path = paths[reader]
                 if path is not None:
                     near[path] = min(reader, near.get(path, reader))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from modelexport.ir.errors import PipelineError
 from modelexport.ir.io.writer import to_bytes
+from modelexport.passes import Pipeline
 from modelexport.passes.testing import check, make_model, run_pass
 
 PASS = "context-inheritance"
@@ -228,3 +232,30 @@ def test_likes_whose_numbers_come_from_elsewhere_are_no_evidence() -> None:
         """,
         {"a": "h.0.fc", "b": "h.1.norm", "c": "h.1.fc", "d": "h.1.fc", "Y": "head"},
     )
+
+
+CHAIN = """
+agraph (float[N] X) => (float[N] Y) {
+    a = Exp (X)
+    b = Exp (a)
+    c = Exp (b)
+    Y = Relu (c)         # scope: enc.act
+}
+"""
+
+
+def test_max_hops_bounds_how_far_the_deciding_node_may_be() -> None:
+    assert decided(CHAIN, 1) == ["c", "Y"]
+    assert decided(CHAIN, 2) == ["b", "c", "Y"]
+    assert decided(CHAIN, 3) == ["a", "b", "c", "Y"]
+
+
+def decided(text: str, max_hops: int) -> list[str]:
+    model = make_model(text)
+    run_pass(f"{PASS}{{max-hops={max_hops}}}", model)
+    return [node.first_output for node in model.nodes() if node.attribution is not None]
+
+
+def test_max_hops_is_at_least_one() -> None:
+    with pytest.raises(PipelineError, match="below 1"):
+        Pipeline.parse(f"{PASS}{{max-hops=0}}")
