@@ -5,8 +5,8 @@
 
 Each rule gets the share of its tags that were right, drawn towards the share of all tags of its source by as much as
 ten tags weigh: a rule that was hardly seen keeps a cautious number. Inferring rules get a second share for graphs of
-which little is known. It prints the calibration error on models that were left out of the measurement, a few at a
-time. ``--check`` writes nothing.
+which little is known, and a third where next to nothing is. It prints the calibration error on models that were left
+out of the measurement, a few at a time. ``--check`` writes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confiden
 WEIGHT = 10.0
 FOLDS = 13
 INFERRED = ("inherited", "fallback")
-KINDS = ("rules", "sparse")
+KINDS = ("rules", "sparse", "bare")
 Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, as run.py writes them
 
 
@@ -51,7 +51,7 @@ def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict
         for held in (tallies[kind, row[2]], sources[row[3]]):
             held[0] += bool(row[5])
             held[1] += 1
-    found: dict[str, dict[str, float]] = {"rules": dict(old["rules"]), "sparse": {}}
+    found: dict[str, dict[str, float]] = {"rules": dict(old["rules"]), "sparse": {}, "bare": {}}
     for (kind, rule), (right, total) in sorted(tallies.items()):
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)

@@ -2,7 +2,7 @@
 
 The shares are in ``confidence.json``, which ``bench/accuracy/calibrate.py`` writes from a run of the accuracy
 benchmark. A rule that infers is right more often in a graph where much is on record already, so it has a second share
-(``sparse``) for graphs of which stronger evidence had attributed little.
+(``sparse``) for graphs of which stronger evidence had attributed little, and a third (``bare``) for next to nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 _DATA: dict[str, Any] = json.loads((files(__package__) / "confidence.json").read_text(encoding="utf-8"))
 CONFIDENCE: dict[str, float] = _DATA["rules"]
-SPARSE = 0.8  # a graph is sparse of which a smaller share is attributed
+SPARSE, BARE = 0.8, 0.05  # a graph is sparse, or bare, of which a smaller share is attributed
 
 
 def kind_of_graph(support: float) -> str:
     """The key of ``confidence.json`` for a graph with this share of nodes attributed by stronger evidence."""
+    if support < BARE:
+        return "bare"
     return "sparse" if support < SPARSE else "rules"
 
 

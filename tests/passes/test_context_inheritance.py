@@ -7,6 +7,7 @@ import pytest
 from modelexport.ir.errors import PipelineError
 from modelexport.ir.io.writer import to_bytes
 from modelexport.passes import Pipeline
+from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.testing import check, make_model, run_pass
 
 PASS = "context-inheritance"
@@ -259,3 +260,9 @@ def decided(text: str, max_hops: int) -> list[str]:
 def test_max_hops_is_at_least_one() -> None:
     with pytest.raises(PipelineError, match="below 1"):
         Pipeline.parse(f"{PASS}{{max-hops=0}}")
+
+
+def test_where_next_to_nothing_is_on_record_inferred_tags_are_trusted_less() -> None:
+    shares = [confidence("producers", support) for support in (0.01, 0.5)]
+    assert shares == sorted(shares) and shares[0] < shares[1]
+    assert confidence("owner", 0.01) == confidence("owner", 1.0)  # was never measured in such graphs
