@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 
+from modelexport.frontend.names import nearest
 from modelexport.ir.errors import ConfigError, InputError
 
 DEFAULT_INTEGER_SHAPE = (1, 16)
@@ -98,7 +98,7 @@ def normalise(
 
 
 def _fits(keywords: Mapping[str, Any], model: torch.nn.Module | None) -> bool:
-    accepted = _parameters(model) if model is not None else None
+    accepted = parameters_of(model) if model is not None else None
     return accepted is None or all(key in accepted for key in keywords)
 
 
@@ -111,13 +111,13 @@ def from_specs(specs: Mapping[str, Mapping[str, Any]], model: torch.nn.Module | 
     Raises:
         ConfigError: an unknown key, type or parameter, or a value that can't be used.
     """
-    accepted = _parameters(model) if model is not None else None
+    accepted = parameters_of(model) if model is not None else None
     values: dict[str, Any] = {}
     dynamic: dict[str, dict[int, str]] = {}
     for name, spec in specs.items():
         where = f"input_specs.{name}"
         if accepted is not None and name not in accepted:
-            raise ConfigError(f"{where}: forward has no such parameter{_nearest(name, accepted)}")
+            raise ConfigError(f"{where}: forward has no such parameter{nearest(name, accepted)}")
         if not isinstance(spec, Mapping):
             raise ConfigError(f"{where}: expected a mapping of {', '.join(_SPEC_KEYS)}")
         unknown = next((key for key in spec if key not in _SPEC_KEYS), None)
@@ -145,7 +145,7 @@ def infer(model: torch.nn.Module) -> Inputs | None:
         dummy = None
     if not isinstance(dummy, Mapping):
         dummy = {}
-    accepted = _parameters(model)
+    accepted = parameters_of(model)
     main = getattr(model, "main_input_name", None)
     values = {
         key: value
@@ -199,7 +199,7 @@ def tensors_of(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_of(item)
 
 
-def _parameters(model: torch.nn.Module) -> list[str] | None:
+def parameters_of(model: torch.nn.Module) -> list[str] | None:
     """Names of forward's parameters; None where it takes any keyword."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
@@ -208,11 +208,6 @@ def _parameters(model: torch.nn.Module) -> list[str] | None:
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}"
 
 
 def _shape(where: str, spec: Mapping[str, Any]) -> tuple[tuple[int, ...], dict[int, str]]:

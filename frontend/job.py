@@ -17,6 +17,7 @@ from modelexport.frontend.exported import Exported, ExporterName
 from modelexport.frontend.exporter import Settings
 from modelexport.frontend.inputs import Inputs, normalise
 from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.names import check_names
 from modelexport.frontend.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.pipelines import build_pipeline, trace_file
 from modelexport.frontend.publish import publish, scratch_folder
@@ -90,6 +91,7 @@ class ExportJob:
         steps.traced(trace)
         self._check_memory("after the trace")
         exported = self._export()
+        check_names(exported.proto.graph, self.options.torch, exported.weights)
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
         self._check_memory("after the export")
         began = time.perf_counter()
