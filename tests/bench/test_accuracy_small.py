@@ -17,7 +17,9 @@ def bench():
 
     sys.path.insert(0, str(FOLDER))
     try:
-        yield {name: importlib.import_module(name) for name in ("models", "truth", "variants", "run", "calibrate")}
+        yield {
+            name: importlib.import_module(name) for name in ("models", "truth", "variants", "cases", "run", "calibrate")
+        }
     finally:
         sys.path.remove(str(FOLDER))
 
@@ -102,3 +104,28 @@ def test_shares_of_rules(bench):
 def test_similarity(bench):
     similarity = bench["run"].similarity
     assert similarity("a.b", "a.b") == 1 and similarity("", "a") == 0.5 and similarity("a.b", "a.c") == 2 / 3
+
+
+def test_models_as_initialised(bench):
+    """The same network and example, but nothing is shifted: norms are ones."""
+    models = bench["models"]
+    assert {"bert", "bert@init"} <= set(models.names()) and len(models.names()) == 2 * len(models.MODELS)
+    (shifted, example), (plain, again) = models.get("chain"), models.get("chain@init")
+    assert all((example[name] == again[name]).all() for name in example)
+    assert not any((a == b).all() for a, b in zip(shifted.parameters(), plain.parameters(), strict=True))
+    norm = models.get("nested@init")[0].get_submodule("seq.2.0.0")
+    assert norm.weight.unique().tolist() == [1] and norm.bias.unique().tolist() == [0]
+
+
+def test_cases_as_initialised_are_foreign(bench, tmp_path):
+    folder = tmp_path / "chain@init"
+    assert not bench["cases"].build("chain@init", folder)
+    names = {file.stem for file in folder.glob("*.onnx")}
+    assert {name.partition("+")[0] for name in names} == {"ts", "dr", "do"} and len(names) == 21
+    assert all((folder / f"{name}.json").exists() for name in names)
+    assert {name for name, *_ in bench["run"].situations(folder)} == {
+        "foreign untouched",
+        "foreign optimised",
+        "stripped",
+        "reference",
+    }
