@@ -32,6 +32,8 @@ def get(name: str) -> Built:
     model.eval().requires_grad_(False)
     if name == base:
         _shift(model)
+    with torch.no_grad():
+        model(**example)  # some fill a cache or scale their weights at the first call: two exports would differ
     return model, example
 
 

@@ -84,7 +84,6 @@ MODELS: dict[str, Builder] = {
         depths=[1, 1, 1],
         key_dim=[8, 8, 8],
     ),
-    "cvt": _vision("Cvt", embed_dim=[16, 16, 32], num_heads=[1, 2, 2], depth=[1, 2, 3]),
     "segformer": _vision(
         "Segformer",
         size=64,

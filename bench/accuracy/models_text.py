@@ -96,15 +96,7 @@ MODELS: dict[str, Builder] = {
         "Bloom", "ForCausalLM", text, vocab_size=100, hidden_size=32, n_layer=2, n_head=4, use_cache=False
     ),
     "mamba": hugging("Mamba", "ForCausalLM", tokens, _STATES, state_size=4),
-    "rwkv": hugging(  # the division of weights would change the model at its first call
-        "Rwkv",
-        "ForCausalLM",
-        lambda: tokens(4),
-        _STATES,
-        attention_hidden_size=32,
-        intermediate_size=64,
-        rescale_every=0,
-    ),
+    "rwkv": hugging("Rwkv", "ForCausalLM", lambda: tokens(4), _STATES, attention_hidden_size=32, intermediate_size=64),
     "lfm2": _decoder("Lfm2", layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False),
     "t5": hugging(
         "T5",
