@@ -11,10 +11,10 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.anchors import FUNCTIONAL, anchors
+from modelexport.passes.evidence.anchors import FUNCTIONAL, INITIALIZER, anchors
 from modelexport.passes.evidence.confidence import confidence
 from modelexport.passes.evidence.initializers import Initializers
-from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.parameters import ParameterIndex, owner_of
 from modelexport.passes.evidence.traces import adopt_modules, open_trace
 from modelexport.passes.evidence.weights_match import Owner, WeightIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -68,10 +68,12 @@ class _Work:
         return dict(Counter(owner.rule for owner in self.owners.values()))
 
     def names(self, index: WeightIndex) -> None:
-        """Owners that initializer names spell."""
+        """Owners that initializer names spell, where they place a node."""
+        placing = ParameterIndex.of(self.model).owner
         for graph in self.model.graphs():
             for name in graph.initializers:
-                owner = index.by_name(name)
+                merged = name not in placing and owner_of(name) is not None
+                owner = None if merged else index.by_name(name)
                 if owner is not None:
                     self.owners[name] = owner
 
@@ -93,7 +95,7 @@ class _Work:
         parameters.owner = {name: owner.path for name, owner in self.owners.items()}
         for node, path, rule in anchors(graph, parameters):
             owner = next((o for v in node.inputs if (o := self.owners.get(v)) is not None and o.path == path), None)
-            if rule == FUNCTIONAL or owner is None:
+            if owner is None or (rule != INITIALIZER and (rule == FUNCTIONAL or not self.traced)):
                 self._set(node, path, rule, ())
             else:
                 self._set(node, path, owner.rule, owner.parameters)

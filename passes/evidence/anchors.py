@@ -10,24 +10,31 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.parameters import ParameterIndex
 
-INITIALIZER, FUNCTIONAL = "initializer-name", "initializer-parent"
+INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
+FOLDED = "initializer-folded"
 _CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)
 
 
 def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, str, str]]:
     """Nodes of ``graph`` with the path that their parameters' names give, and the rule.
 
-    A parameter also counts where it comes through casts, transposes and dequantisation of nothing but parameters.
+    A parameter also counts where it comes through casts, transposes and dequantisation of nothing but parameters. One
+    that several nodes read places them less surely (``SHARED``), and so does one that a batch norm was folded into
+    (``FOLDED``): it may have been several modules' before equal parameters were merged, or the other module's node.
     """
     owner = parameters.owner
     constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
         inputs = [value for value in node.inputs if value]
         owners = [constant[value] for value in inputs if constant.get(value)]
         kind = category(node.op_type)
         if inputs and kind in _CARRIERS and all(value in constant for value in inputs):
-            chief = _chief(owners)
+            # An unnamed copy of a parameter that others read too is of an equal parameter that was merged into it.
+            chief = "" if node.op_type == "Identity" and len(graph.consumers(inputs[0])) > 1 else _chief(owners)
             constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
+            if not shared.isdisjoint(inputs) or any(_is_shared(graph, value) for value in node.outputs if value):
+                shared.update(node.outputs)
         elif kind is Category.CONSTANT:
             constant.update((value, "") for value in node.outputs if value)
         if node.op_type == "Identity":  # a copy of a merged initializer; what it is called says whose it is
@@ -39,8 +46,21 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
         path = _chief(owners)
         if _is_functional(node, constant):
             yield node, path.rpartition(".")[0], FUNCTIONAL
+        elif all(value in shared for value in inputs if constant.get(value) == path):
+            yield node, path, SHARED
         else:
-            yield node, path, INITIALIZER
+            yield node, path, FOLDED if _has_folded_norm(node) else INITIALIZER
+
+
+def _is_shared(graph: Graph, value: str) -> bool:
+    """Whether several nodes compute with ``value``."""
+    readers = graph.consumers(value)
+    return len(readers) > 1 and sum(reader.op_type != "Identity" for reader in readers) > 1
+
+
+def _has_folded_norm(node: Node) -> bool:
+    """Whether onnxscript's optimiser folded a batch norm into this node, and named its new bias after the weight."""
+    return len(node.inputs) > 2 and node.inputs[2] == f"{node.inputs[1]}_bias" and bool(node.inputs[1])
 
 
 def is_used_above(node: Node, path: str) -> bool:

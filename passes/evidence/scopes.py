@@ -53,6 +53,7 @@ class ScopeWalk:
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
         self._copies: set[str] = set()
+        self._alike: dict[str, list[str]] = {"": [""]}  # modules that a scope and its further calls are of
         self._placing: ParameterIndex | None = None  # of the parameters that are no one else's
 
     def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> bool:
@@ -128,10 +129,62 @@ class ScopeWalk:
 
     def _resolve(self, scope: str, head: str, segment: str) -> str:
         here = self._paths[head]
+        found = self._of_several(scope, head, segment)
+        if found is not None:
+            return found
         call = split_call(segment)
         if call is not None and self._is_call(scope, head, here, segment, call[0]):
             segment = call[0]
         return self._module(scope, here, segment)
+
+    def _of_several(self, scope: str, head: str, segment: str) -> str | None:
+        """The module of a scope, where modules of several holders without scopes of their own are spelled alike.
+
+        TorchScript then counts them like calls of one: ``/attention`` is of the first holder, ``/attention_1`` of the
+        second, and what is in them ``/attention/query`` and ``/attention/query_1``.
+        """
+        children = self.seen[head].children
+        base, count = split_call(segment) or (segment, 0)
+        if count and base not in children:
+            base, count = segment, 0
+        if count:
+            first = f"{head}/{base}"
+            self.path(first)
+            modules = self._alike.get(first, [])
+        else:
+            modules = self._modules_alike(head, base)
+        if not count < len(modules) == self._times(head, base) > 1:
+            return None
+        if not _within(self.seen[scope].direct, [modules[count]]):
+            return None
+        if not count:
+            self._alike[scope] = modules
+        return modules[count]
+
+    def _modules_alike(self, head: str, base: str) -> list[str]:
+        heads = self._alike.get(head, [])
+        if len(heads) > 1:
+            return [_join(above, base) for above in heads]
+        here = self._paths[head]
+        below = [] if _join(here, base) in self.parameters.known else self.parameters.spelled_below(here, base)
+        return sorted(below, key=_natural)
+
+    def _times(self, head: str, base: str) -> int:
+        """How often the scope ``base`` was entered below ``head``; one without nodes of its own by what is in it."""
+        times = self._count(head, base)
+        scope = f"{head}/{base}"
+        inner = self.seen[scope]
+        if times == 1 and not inner.operators:
+            firsts = [child for child in inner.children if (split_call(child) or ("",))[0] not in inner.children]
+            return max((self._count(scope, child) for child in firsts), default=1)
+        return times
+
+    def _count(self, head: str, base: str) -> int:
+        children = self.seen[head].children
+        times = 1
+        while f"{base}_{times}" in children:
+            times += 1
+        return times
 
     def _is_call(self, scope: str, head: str, here: str, segment: str, base: str) -> bool:
         """Whether ``segment`` is a further call of ``base`` and not a module of that name."""
@@ -231,6 +284,10 @@ def _join(here: str, segment: str) -> str:
     if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
         return f"{here}.{segment[len(spelled) :]}"
     return f"{here}.{segment}"
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    return [(int(atom), "") if atom.isdigit() else (-1, atom) for atom in path.split(".")]
 
 
 def _within(owners: Iterable[str], modules: list[str]) -> bool:

@@ -189,13 +189,13 @@ def test_parameter_names_come_last() -> None:
         }
         """,
         """
-        t   enc.q   parameter/initializer-name
-        m   enc.q   parameter/initializer-name
-        a   enc.q   parameter/initializer-name
+        t   enc.q   parameter/initializer-shared
+        m   enc.q   parameter/initializer-shared
+        a   enc.q   parameter/initializer-shared
         l   enc     parameter/initializer-parent
         e   -
         b   dec     scope/node-name
-        h   emb     parameter/initializer-name
+        h   emb     parameter/initializer-shared
         Y   -
         """,
     )
@@ -224,6 +224,63 @@ def test_merged_initializers_place_no_node() -> None:
         x        c
         Y        d   parameter/initializer-name
         """,
+    )
+
+
+def test_an_unnamed_copy_of_a_merged_initializer_places_no_node() -> None:
+    """Without names nothing says whose parameter the copy was; who reads the original still is where it says."""
+    check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "c.bias" = {0,0,0,0}, float[2,2,1,1] "k.weight" = {1,2,3,4}, float[2] "k.weight_bias" = {1,2}> {
+            v1 = Identity ("c.bias")
+            x = Add (X, "c.bias")
+            y = Add (x, v1)
+            Y = Conv (y, "k.weight", "k.weight_bias")
+        }
+        """,
+        """
+        v1   -
+        x    c   parameter/initializer-name
+        y    -
+        Y    k   parameter/initializer-folded
+        """,
+    )
+
+
+def test_modules_of_like_holders_are_numbered_like_calls() -> None:
+    """`layer.forward(x)` leaves no scope of the layer: what is in the second one is spelled like a second call."""
+    check(
+        PASS,
+        """
+        agraph (float[4] X) => (float[4] Y)
+        <float[4] "enc.layer.0.att.q.weight" = {1,2,3,4}, float[4] "enc.layer.1.att.q.weight" = {1,1,3,4},
+         float[4] "enc.layer.0.ff.l.weight" = {1,2,3,1}, float[4] "enc.layer.1.ff.l.weight" = {1,1,3,1}> {
+            ["/enc/att/q/Mul"] a = Mul (X, "enc.layer.0.att.q.weight")
+            ["/enc/att/act/Exp"] b = Exp (a)
+            ["/enc/att/Neg"] c = Neg (b)
+            ["/enc/ff/l/Mul"] d = Mul (c, "enc.layer.0.ff.l.weight")
+            ["/enc/ff/act/Exp"] e = Exp (d)
+            ["/enc/att/q_1/Mul"] f = Mul (e, "enc.layer.1.att.q.weight")
+            ["/enc/att/act_1/Exp"] g = Exp (f)
+            ["/enc/att_1/Neg"] h = Neg (g)
+            ["/enc/ff/l_1/Mul"] i = Mul (h, "enc.layer.1.ff.l.weight")
+            ["/enc/ff/act_1/Exp"] Y = Exp (i)
+        }
+        """,
+        {
+            "a": "enc.layer.0.att.q",
+            "b": "enc.layer.0.att.act",
+            "c": "enc.layer.0.att",
+            "d": "enc.layer.0.ff.l",
+            "e": "enc.layer.0.ff.act",
+            "f": "enc.layer.1.att.q",
+            "g": "enc.layer.1.att.act",
+            "h": "enc.layer.1.att",
+            "i": "enc.layer.1.ff.l",
+            "Y": "enc.layer.1.ff.act",
+        },
     )
 
 
