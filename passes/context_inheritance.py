@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +13,12 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.confidence import confidence, estimate
 from modelexport.passes.evidence.flow import Flow, Kind
 from modelexport.passes.evidence.growth import flattened_products, likes, normalisations, products_of_biases
 from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
+from modelexport.passes.evidence.surroundings import Situation, Surroundings, fit, twentieths
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
@@ -47,18 +48,25 @@ class ContextInheritance(Pass):
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
         known = [node.attribution is not None for node in model.nodes()]
-        made = _Made(self.name, sum(known) / max(1, len(known)))
+        made = _Made(self.name, sum(known), len(known))
         paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
         if not paths:
             return PassResult(notes={"by rule": {}})
-        tree = ModuleTree(model.modules, ParameterIndex.of(model).owners, paths)
+        parameters = ParameterIndex.of(model)
+        tree = ModuleTree(model.modules, parameters.owners, paths)
         calls = _calls(model)
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
-                for node, guess in zip(flow.nodes, _Fill(flow, tree, self.max_hops).decide(), strict=True):
+                fill = _Fill(flow, tree, self.max_hops)
+                guesses = fill.decide()
+                basis = _Basis(fill, parameters.owner.keys(), made.support)
+                for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
                     if guess is not None:
-                        made.give(node, guess)
+                        situation = basis.of(index, guess)
+                        made.give(node, guess, situation)
+                        if situation is not None and ctx.situations is not None:
+                            ctx.situations[node] = situation
                 home = _home(graph, tree, calls)
                 for node in graph.nodes:
                     if home is not None and node.attribution is None:
@@ -88,21 +96,28 @@ def _home(graph: Graph, tree: ModuleTree, calls: dict[str, list[Node]]) -> Guess
 
 
 class _Made:
-    """The attributions this run made, one per path and rule, and how often each rule was used."""
+    """The attributions this run made, shared where they are equal, and how often each rule was used."""
 
-    def __init__(self, by: str, support: float) -> None:
-        self.by, self.support = by, support
-        self.shared: dict[Guess, Attribution] = {}
+    def __init__(self, by: str, known: int, count: int) -> None:
+        self.by, self.known = by, known / max(1, count)
+        self.support = twentieths(known, count)
+        self.shared: dict[tuple[str, str, float], Attribution] = {}
+        self.estimates: dict[Situation, float] = {}
         self.counts: Counter[str] = Counter()
 
-    def give(self, node: Node, guess: Guess) -> None:
-        attribution = self.shared.get(guess)
+    def give(self, node: Node, guess: Guess, situation: Situation | None = None) -> None:
+        path, rule = guess
+        if situation is None:
+            sure = confidence(rule, self.known)
+        else:
+            found = self.estimates.get(situation)
+            sure = self.estimates[situation] = estimate(situation) if found is None else found
+        attribution = self.shared.get((path, rule, sure))
         if attribution is None:
-            path, rule = guess
-            attribution = Attribution(path, Source.INHERITED, rule, confidence(rule, self.support), (), self.by)
-            self.shared[guess] = attribution
+            attribution = Attribution(path, Source.INHERITED, rule, sure, (), self.by)
+            self.shared[path, rule, sure] = attribution
         node.attribute_to(attribution)
-        self.counts[guess[1]] += 1
+        self.counts[rule] += 1
 
 
 def _constants(graph: Graph, tree: ModuleTree, made: _Made) -> bool:
@@ -149,6 +164,9 @@ class _Fill:
         self.is_anchor: list[bool] = []
         self.strong: list[str | None] = []
         self.guesses: list[Guess | None] = [None] * len(self.paths)
+        self.deciders: dict[int, int] = {}  # whose guess a guess was taken from
+        self.up: list[tuple[str, ...]] = []
+        self.down: list[tuple[str, ...]] = []
 
     def decide(self) -> list[Guess | None]:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
@@ -169,12 +187,13 @@ class _Fill:
             self._set(index, path, "flattened-product")
         self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
-        up, down = flow.upstream(anchors, self.max_hops), flow.downstream(anchors, self.max_hops)
+        up = self.up = flow.upstream(anchors, self.max_hops)
+        down = self.down = flow.downstream(anchors, self.max_hops)
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
         self._draw_in()
-        self._from_consumers(down)
+        self._from_consumers()
         return self.guesses
 
     def _set(self, index: int, path: str, rule: str) -> None:
@@ -243,7 +262,7 @@ class _Fill:
             if all((other := self.guesses[reader]) and other[1] in _BETWEEN for reader in flow.after[index]):
                 self._set(index, path, "consumers")
 
-    def _from_consumers(self, down: list[tuple[str, ...]]) -> None:
+    def _from_consumers(self) -> None:
         flow, tree = self.flow, self.tree
         hops = [0] * len(flow.nodes)  # how far the node is that decided a node here
         for index in range(len(flow.nodes) - 1, -1, -1):
@@ -261,8 +280,10 @@ class _Fill:
                     readers[tree.site(path) if made and self.is_anchor[reader] else path] = None
             if readers:
                 path, rule = _agreed(tree, readers, "constant" if flow.kind[index] == Kind.CONSTANT else "shape")
-                guessed = any(self._is_weak(reader) for reader in flow.after[index])
-                self._set(index, path, "guessed-consumers" if guessed else rule)
+                weak = next((reader for reader in flow.after[index] if self._is_weak(reader)), None)
+                if weak is not None:
+                    self.deciders[index] = self.deciders.get(weak, weak)
+                self._set(index, path, rule if weak is None else "guessed-consumers")
 
     def _by_parameter(self, index: int) -> bool:
         """Whether a node is where its parameters are, or grown from such a node."""
@@ -275,6 +296,36 @@ class _Fill:
         """Whether the path of a node is itself no more than what lies around it."""
         guess = self.guesses[index]
         return guess is not None and guess[1] in _WEAK
+
+
+class _Basis:
+    """What the guesses of one graph rest on."""
+
+    def __init__(self, fill: _Fill, owned: Set[str], support: int) -> None:
+        self.fill, self.support = fill, support
+        self.around = Surroundings(fill.flow, fill.strong, owned)
+
+    def of(self, index: int, guess: Guess) -> Situation | None:
+        """None where the guess rests on what the node itself computes."""
+        path, rule = guess
+        if self.fill.strong[index] is not None:
+            return None
+        decider = self.fill.deciders.get(index, index)
+        decided = self.fill.guesses[decider]
+        up, down = self.fill.up[index], self.fill.down[index]
+        return Situation(
+            rule,
+            self.around.place(index),
+            decided[1] if decided is not None else rule,
+            self.around.place(decider),
+            self.around.placed,
+            self.support,
+            len(up),
+            len(down),
+            fit(path, up),
+            fit(path, down),
+            min(6, path.count(".") + 1 if path else 0),
+        )
 
 
 def _pairs(tree: ModuleTree, paths: tuple[str, ...]) -> list[str]:

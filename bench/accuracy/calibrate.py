@@ -5,8 +5,9 @@
 
 Each rule gets the share of its tags that were right, drawn towards the share of all tags of its source by as much as
 ten tags weigh: a rule that was hardly seen keeps a cautious number. Inferring rules get a second share for graphs of
-which little is known, and a third where next to nothing is. It prints the calibration error on models that were left
-out of the measurement, a few at a time. ``--check`` writes nothing.
+which little is known, and a third where next to nothing is. Guesses by what lies around a node get trees that were
+fitted to their situations. It prints the calibration error on architectures that were left out of the measurement, a
+few at a time, as a whole and by situation. ``--check`` writes nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import boosting
+
 TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confidence.json"
 WEIGHT = 10.0
-FOLDS = 13
+FOLDS = 10
 INFERRED = ("inherited", "fallback")
 KINDS = ("rules", "sparse", "bare")
-Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, as run.py writes them
+Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, basis of a guess, as run.py writes them
+Shares = dict[str, Any]  # what confidence.json holds
 
 
 def kinds(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
@@ -39,8 +43,14 @@ def kinds(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
     return {key: kind_of_graph(known / total) for key, (known, total) in counts.items()}
 
 
-def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Shares by kind of graph and rule."""
+def architecture(row: Row) -> str:
+    """The model of a row, however its weights were made."""
+    model: str = row[1].partition(".")[0]
+    return model.partition("@")[0]
+
+
+def measure(rows: list[Row], old: Shares) -> Shares:
+    """Shares by kind of graph and rule, and the trees for guesses."""
     graph = kinds(rows)
     tallies: dict[tuple[str, str], list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
     sources: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
@@ -51,20 +61,31 @@ def measure(rows: list[Row], old: dict[str, dict[str, float]]) -> dict[str, dict
         for held in (tallies[kind, row[2]], sources[row[3]]):
             held[0] += bool(row[5])
             held[1] += 1
-    found: dict[str, dict[str, float]] = {"rules": dict(old["rules"]), "sparse": {}, "bare": {}}
+    found: Shares = {"rules": dict(old["rules"]), "sparse": {}, "bare": {}}
     for (kind, rule), (right, total) in sorted(tallies.items()):
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)
     for rule in rule_source:  # a rule that was only seen in sparse graphs keeps the number it had for the others
         found["rules"].setdefault(rule, max(found[kind].get(rule, 0.0) for kind in KINDS))
+    guesses = [(architecture(row), boosting.situation(row[7]), bool(row[5])) for row in rows if row[7]]
+    found["situations"] = boosting.fit(guesses) if guesses else old["situations"]
     return found
 
 
-def confidences(rows: list[Row], shares: dict[str, dict[str, float]]) -> list[tuple[float, bool]]:
+def confidences(rows: list[Row], shares: Shares) -> list[tuple[float, bool]]:
     """The confidence that ``shares`` give each tag, and whether the tag is right."""
+    from modelexport.passes.evidence.confidence import estimate
+
     graph = kinds(rows)
     given = []
+    known: dict[str, float] = {}
     for row in rows:
+        if row[7]:
+            key = repr(row[7])
+            if key not in known:
+                known[key] = estimate(boosting.situation(row[7]), shares["situations"])
+            given.append((known[key], bool(row[5])))
+            continue
         kind = graph[row[0], row[1]] if row[3] in INFERRED else "rules"
         given.append((shares[kind].get(row[2], shares["rules"].get(row[2], 0.5)), bool(row[5])))
     return given
@@ -78,6 +99,19 @@ def error(given: list[tuple[float, bool]]) -> float:
     return sum(map(abs, bins.values())) / max(1, len(given))
 
 
+def write(shares: Shares) -> None:
+    """One line for each rule, kind of names and tree, so that a change can be read."""
+    parts = ['{\n "made by": "bench/accuracy/calibrate.py"']
+    for kind in KINDS:
+        lines = [f"  {json.dumps(rule)}: {share}" for rule, share in sorted(shares[kind].items())]
+        parts.append(f' "{kind}": ' + "{\n" + ",\n".join(lines) + "\n }")
+    model = shares["situations"]
+    levels = [f"   {json.dumps(kind)}: {json.dumps(held)}" for kind, held in model["levels"].items()]
+    trees = [f"   {json.dumps(tree)}" for tree in model["trees"]]
+    parts.append(' "situations": {\n  "levels": {\n' + ",\n".join(levels) + "\n  },")
+    TARGET.write_text(",\n".join(parts) + '\n  "trees": [\n' + ",\n".join(trees) + "\n  ]\n }\n}\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
@@ -85,17 +119,22 @@ def main() -> int:
     args = parser.parse_args()
     rows: list[Row] = [json.loads(line) for line in args.rows.open()]
     old: dict[str, Any] = json.loads(TARGET.read_text())
-    models = sorted({row[1].partition(".")[0] for row in rows})
-    given: list[tuple[float, bool]] = []
+    models = sorted({architecture(row) for row in rows})
+    tags: dict[str, list[tuple[float, bool]]] = collections.defaultdict(list)
     for fold in range(FOLDS):
         outside = set(models[fold::FOLDS])
-        seen = [row for row in rows if row[1].partition(".")[0] not in outside]
-        given += confidences([row for row in rows if row[1].partition(".")[0] in outside], measure(seen, old))
-    print(f"error on models that were left out, {FOLDS} folds: {error(given):.4f}")
+        shares = measure([row for row in rows if architecture(row) not in outside], old)
+        left_out = [row for row in rows if architecture(row) in outside]
+        for row, tag in zip(left_out, confidences(left_out, shares), strict=True):
+            for name in ("all", row[0], f"{row[0]}, as initialised" if "@" in row[1] else f"{row[0]}, shifted"):
+                tags[name].append(tag)
+    print(f"error on architectures that were left out, {FOLDS} folds of {len(models)}:")
+    for name, held in sorted(tags.items()):
+        print(f"  {name}: {error(held):.4f} of {len(held)}")
     shares = measure(rows, old)
     print(f"error on all {len(rows)} tags: {error(confidences(rows, shares)):.4f}")
     if not args.check:
-        TARGET.write_text(json.dumps({"made by": "bench/accuracy/calibrate.py", **shares}, indent=1) + "\n")
+        write(shares)
     return 0
 
 

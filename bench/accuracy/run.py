@@ -1,4 +1,4 @@
-"""How often does every situation give the right module? Builds cases, runs pipelines, prints one table.
+"""How often does every situation give the right module? Builds cases, runs pipelines, prints tables.
 
     python bench/accuracy/run.py --cache FOLDER [--models bert,t5] [--situations trace] [--jobs 2] [--json FILE]
 
@@ -9,21 +9,21 @@ expected calibration error, the mean distance between confidence and share of ri
 from __future__ import annotations
 
 import argparse
-import collections
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from tables import Row, table
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-Row = tuple[str, str, str, str, float, bool, float]  # situation, case, rule, source, confidence, exact, hsim
 INFER = "context-inheritance,fallback-tagging"
 ALL = f"scope-attribution,value-attribution,parameter-attribution,{INFER}"
 NAMES = f"scope-attribution,parameter-attribution,{INFER}"
@@ -78,13 +78,15 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     import variants
 
     from modelexport.ir.io.reader import from_proto
+    from modelexport.ir.node import Node
     from modelexport.passes import PassContext, PassManager, Pipeline
 
     truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
     proto = onnx.load(file)
     before = variants.strip(proto) if stripped else {}
     model = from_proto(proto, path=file)
-    PassManager(Pipeline.parse(pipeline), verify_each=False, context=PassContext(**files)).run(model)
+    rests: dict[Node, tuple[object, ...]] = {}
+    PassManager(Pipeline.parse(pipeline), verify_each=False, context=PassContext(**files, situations=rests)).run(model)
     case = f"{file.parent.name}.{file.stem}"
     for node in model.nodes():
         output = before.get(node.first_output, node.first_output)
@@ -99,6 +101,7 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
                 found.confidence,
                 found.path == right,
                 similarity(found.path, right),
+                rests.get(node) if found.by == "context-inheritance" else None,
             )
 
 
@@ -108,43 +111,6 @@ def similarity(a: str, b: str) -> float:
     while common < min(len(left), len(right)) and left[common] == right[common]:
         common += 1
     return (1 + common) / (1 + max(len(left), len(right)))
-
-
-def calibration_error(rows: Iterable[Row]) -> float:
-    """Mean distance between confidence and share of right tags, over ten bins of confidence."""
-    bins: dict[int, list[Row]] = collections.defaultdict(list)
-    for row in rows:
-        bins[min(9, int(row[4] * 10))].append(row)
-    total = sum(map(len, bins.values()))
-    gaps = (abs(sum(r[4] for r in held) - sum(r[5] for r in held)) for held in bins.values())
-    return sum(gaps) / max(1, total)
-
-
-def family(case: str) -> str:
-    kind = case.partition(".")[2].removeprefix("own-")
-    return {"ts": "TorchScript", "dr": "torch.export", "do": "torch.export optimised"}[kind[:2]]
-
-
-def table(rows: list[Row]) -> Iterator[str]:
-    """The result as Markdown."""
-    yield "| situation | exporter | change | nodes | exact % | hsim % | ECE | by source (right / all) |"
-    yield "|---|---|---|---:|---:|---:|---:|---|"
-    groups: dict[tuple[str, str, str], list[Row]] = collections.defaultdict(list)
-    for row in rows:
-        change = row[1].partition("+")[2] or "none"
-        groups[row[0], family(row[1]), change].append(row)
-        groups[row[0], "all", ""].append(row)
-    for (name, exporter, change), held in sorted(groups.items()):
-        sources: dict[str, list[bool]] = collections.defaultdict(list)
-        for row in held:
-            sources[row[3]].append(row[5])
-        by = ", ".join(f"{source} {sum(good)}/{len(good)}" for source, good in sorted(sources.items()))
-        exact = 100 * sum(row[5] for row in held) / len(held)
-        near = 100 * sum(row[6] for row in held) / len(held)
-        error = calibration_error(held)
-        yield f"| {name} | {exporter} | {change} | {len(held)} | {exact:.2f} | {near:.2f} | {error:.3f} | {by} |"
-    if rows:
-        yield f"\nExpected calibration error over all {len(rows)} tags: {calibration_error(rows):.4f}"
 
 
 def main() -> int:
@@ -157,7 +123,7 @@ def main() -> int:
     args = parser.parse_args()
     import models
 
-    names = args.models.split(",") if args.models else list(models.MODELS)
+    names = args.models.split(",") if args.models else models.names()
     wanted = tuple(part for part in args.situations.split(",") if part)
     rows: list[Row] = []
     start = time.monotonic()

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
+from modelexport.ir.node import Node
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class PassContext:
         memory_limit_mb: resident memory bound, or None.
         optional: whether the pass that runs now came from a named pipeline, so that a file which was not given is a
             reason to return ``PassResult(skipped="...")`` and not an error.
+        situations: where it is a dictionary, passes that infer put there what each guess rests on, for the script that
+            calibrates confidence.
     """
 
     reference: Path | None = None
@@ -34,6 +37,7 @@ class PassContext:
     warnings: list[str] = field(default_factory=list)
     memory_limit_mb: int | None = None
     optional: bool = False
+    situations: dict[Node, tuple[object, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ def bench():
     sys.path.insert(0, str(FOLDER))
     try:
         yield {
-            name: importlib.import_module(name) for name in ("models", "truth", "variants", "cases", "run", "calibrate")
+            name: importlib.import_module(name)
+            for name in ("models", "truth", "variants", "cases", "run", "tables", "calibrate")
         }
     finally:
         sys.path.remove(str(FOLDER))
@@ -71,7 +72,7 @@ def test_floors(rows, situation, exact, hsim):
 
 def test_confidence_is_near_the_truth(bench, rows):
     traced = [row for row in rows if row[0].startswith("trace")]
-    assert bench["run"].calibration_error(traced) <= 0.03
+    assert bench["tables"].calibration_error(traced) <= 0.03
 
 
 def test_every_known_node_is_scored(bench, cases, rows):
@@ -85,20 +86,43 @@ def test_every_known_node_is_scored(bench, cases, rows):
 
 
 def test_the_table(bench, rows):
-    text = "\n".join(bench["run"].table(rows))
-    assert "| trace stripped | TorchScript | none |" in text and "calibration error" in text
+    text = "\n".join(bench["tables"].table(rows))
+    assert "| stripped, trace | TorchScript |" in text and "calibration error" in text
 
 
 def test_shares_of_rules(bench):
-    rows = [["s", "m.ts", "good", "value", 0.9, True, 1.0]] * 90 + [
-        ["s", "m.ts", "good", "value", 0.9, False, 0.5]
-    ] * 10
-    rows += [["s", "m.ts", "rare", "value", 0.9, False, 0.5]]
-    old = {"rules": {"unseen": 0.7}, "sparse": {}}
+    rows = [["s", "m.ts", "good", "value", 0.9, True, 1.0, None]] * 90
+    rows += [["s", "m.ts", "good", "value", 0.9, False, 0.5, None]] * 10
+    rows += [["s", "m.ts", "rare", "value", 0.9, False, 0.5, None]]
+    old = {"rules": {"unseen": 0.7}, "sparse": {}, "situations": {"levels": {}, "trees": []}}
     shares = bench["calibrate"].measure(rows, old)
     assert shares["rules"]["unseen"] == 0.7 and abs(shares["rules"]["good"] - 0.9) < 0.01
     assert 0.5 < shares["rules"]["rare"] < 0.9
     assert bench["calibrate"].error(bench["calibrate"].confidences(rows, shares)) < 0.02
+
+
+def test_guesses_are_measured_by_their_situation(bench):
+    """Two kinds of guesses of one rule that differ in what lies around: each gets its own share."""
+    rows = []
+    for number in range(4000):
+        more = [number % 6, number // 6 % 6, number // 36 % 4, number // 144 % 4]
+        for around, right in ((1, number % 10 != 0), (2, number % 10 == 0)):
+            place = ["Add", 2, False, around, around, *more]
+            basis = ["neighbours", place, "neighbours", place, 10, 2, 1, 1, 2, 2, number // 576]
+            rows.append(["s", f"m{number % 5}.ts", "neighbours", "inherited", 0.5, right, 1.0, basis])
+    old = {"rules": {}, "sparse": {}, "situations": {}}
+    shares = bench["calibrate"].measure(rows, old)
+    given = bench["calibrate"].confidences(rows, shares)
+    assert abs(given[0][0] - 0.9) < 0.05 and abs(given[1][0] - 0.1) < 0.05
+    assert bench["calibrate"].error(given) < 0.05
+
+
+def test_the_shipped_confidences_are_written_as_they_are_read(bench, tmp_path, monkeypatch):
+    calibrate = bench["calibrate"]
+    shipped = json.loads(calibrate.TARGET.read_text())
+    monkeypatch.setattr(calibrate, "TARGET", tmp_path / "again.json")
+    calibrate.write(shipped)
+    assert json.loads((tmp_path / "again.json").read_text()) == shipped
 
 
 def test_similarity(bench):
