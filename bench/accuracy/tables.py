@@ -41,9 +41,8 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     held = list(rows)
     models = sorted({row[1].partition(".")[0].partition("@")[0] for row in held})
     versions = ", ".join(f"{name} {version(name)}" for name in TOOLS)
-    error = calibration_error(held)
-    yield f"{len(held):,} tags over {len(models)} architectures ({', '.join(models)}); calibration error of all {error:.4f}."
-    yield f"{versions}.\n"
+    yield f"{len(held):,} tags over {len(models)} architectures ({', '.join(models)})."
+    yield f"Calibration error of all: {calibration_error(held):.4f}. {versions}.\n"
     yield from situations(held)
     yield ""
     yield from changes(held)
