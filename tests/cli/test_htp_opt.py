@@ -14,28 +14,8 @@ import pytest
 
 from modelexport.cli import htp_opt
 from modelexport.ir import load_model
-from modelexport.passes.pipeline.testtext import read_text
 
-TEXT = """
-    g (float[N] X) => (float[N] Y) {
-        ["/encoder/Relu"] a = Relu (X)
-        ["/encoder/Exp"] b = Exp (a)
-        Y = Neg (b)
-    }
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def model() -> Path:
-    path = Path("model.onnx")
-    path.write_bytes(read_text(TEXT)[0].SerializeToString())
-    return path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def tags(path: Path | str) -> list[str | None]:

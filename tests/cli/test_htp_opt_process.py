@@ -19,28 +19,8 @@ from modelexport.cli import htp_opt
 from modelexport.ir import Model
 from modelexport.passes import PassContext, PassResult
 from modelexport.passes.fallback_tagging import FallbackTagging
-from modelexport.passes.pipeline.testtext import read_text
 
-TEXT = """
-    g (float[N] X) => (float[N] Y) {
-        ["/encoder/Relu"] a = Relu (X)
-        ["/encoder/Exp"] b = Exp (a)
-        Y = Neg (b)
-    }
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def model() -> Path:
-    path = Path("model.onnx")
-    path.write_bytes(read_text(TEXT)[0].SerializeToString())
-    return path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
@@ -178,9 +158,9 @@ def test_the_shell_completes_names(typed: str, offered: str) -> None:
     assert f"plain,{offered}" in done.stdout.splitlines()
 
 
-def test_files_appear_one_after_the_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_appear_one_after_the_other(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run killed at any moment leaves at most one temporary file: there is never more than one."""
-    proto = read_text(TEXT)[0]
+    proto = onnx.load(model)
     weight = proto.graph.initializer.add(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2])
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="w.bin")
