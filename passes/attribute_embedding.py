@@ -50,7 +50,8 @@ class _Writer:
     def __init__(self, options: AttributeEmbedding, model: Model) -> None:
         self.options = options
         self.model = model
-        for path in {node.attribution.path for node in model.nodes() if node.attribution is not None}:
+        paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
+        for path in paths | {""} if paths else ():  # the root too: a second run must find the same modules
             model.modules.ensure(path)
         self.full_tags = model.modules.tags()
         self.tags = self.full_tags if options.torch_nn else model.modules.tags(torch_nn=False)

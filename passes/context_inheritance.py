@@ -18,7 +18,7 @@ from modelexport.passes.evidence.flow import Flow, Kind
 from modelexport.passes.evidence.growth import flattened_products, likes, normalisations, products_of_biases
 from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.parameters import ParameterIndex
-from modelexport.passes.evidence.surroundings import Situation, Surroundings, fit, twentieths
+from modelexport.passes.evidence.surroundings import Situation, Surroundings, fit, nameless_weights, twentieths
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
@@ -55,12 +55,15 @@ class ContextInheritance(Pass):
         parameters = ParameterIndex.of(model)
         tree = ModuleTree(model.modules, parameters.owners, paths)
         calls = _calls(model)
+        nameless: frozenset[str] | None = None
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
                 fill = _Fill(flow, tree, self.max_hops)
                 guesses = fill.decide()
-                basis = _Basis(fill, parameters.owner.keys(), made.support)
+                if nameless is None:
+                    nameless = nameless_weights(model, parameters.owner.keys())
+                basis = _Basis(fill, nameless, made.support)
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
                     if guess is not None:
                         situation = basis.of(index, guess)
@@ -301,23 +304,24 @@ class _Fill:
 class _Basis:
     """What the guesses of one graph rest on."""
 
-    def __init__(self, fill: _Fill, owned: Set[str], support: int) -> None:
+    def __init__(self, fill: _Fill, nameless: Set[str], support: int) -> None:
         self.fill, self.support = fill, support
-        self.around = Surroundings(fill.flow, fill.strong, owned)
+        self.around = Surroundings(fill.flow, fill.strong, nameless)
 
     def of(self, index: int, guess: Guess) -> Situation | None:
         """None where the guess rests on what the node itself computes."""
         path, rule = guess
         if self.fill.strong[index] is not None:
             return None
+        place = self.around.place(index)
         decider = self.fill.deciders.get(index, index)
         decided = self.fill.guesses[decider]
         up, down = self.fill.up[index], self.fill.down[index]
         return Situation(
             rule,
-            self.around.place(index),
+            place,
             decided[1] if decided is not None else rule,
-            self.around.place(decider),
+            self.around.place(decider) if decider != index else place,
             self.around.placed,
             self.support,
             len(up),

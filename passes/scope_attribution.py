@@ -40,7 +40,7 @@ WINML_TAG = "winml.hierarchy.tag"
 _READ = frozenset((*own_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
 _STACKED = "torch-name-scopes"
-_BY_NAME, _BY_VALUE, _FUSED = "node-name", "output-name", "fused-name"
+_BY_NAME, _BY_VALUE, _FUSED, _COUNTED = "node-name", "output-name", "fused-name", "call-number"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class _Run:
 
     def go(self, ctx: PassContext) -> PassResult:
         tables = self._tables(ctx)
+        self.tabled = tables is not None  # then every module that was seen is in the table
         for graph in self.model.graphs():
             for node in graph.nodes:
                 self._look(node)
@@ -213,6 +214,8 @@ class _Run:
                 return self._put(node, attribution, attribution.rule)
             scope, rule = scoped
             path = self.walk.path(scope)
+            if scope in self.walk.counted:
+                rule = _COUNTED
             if self.exact and rule == _BY_NAME and path in self.model.modules:
                 rule = "node-name-table"
             if (path, rule) in self.shared or is_path(path):
@@ -333,7 +336,7 @@ class _Run:
         modules = self.model.modules
         if self.exact or not self.changed:
             return
-        for path in self.walk.called().values() if self.scoped else ():
+        for path in self.walk.called().values() if self.scoped and not self.tabled else ():
             if path not in modules and is_path(path):
                 modules.add(Module(path))
         if self.scoped or len(modules):

@@ -12,6 +12,7 @@ from modelexport.passes.evidence.parameters import ParameterIndex
 
 INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
 FOLDED = "initializer-folded"
+_FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
 _CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)
 
 
@@ -27,6 +28,9 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
     shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
         inputs = [value for value in node.inputs if value]
+        if graph.kind == "body":  # parameters of the graphs around it
+            outer = (value for value in inputs if value not in constant and graph.producer(value) is None)
+            constant.update((value, owner[value]) for value in outer if value in owner)
         owners = [constant[value] for value in inputs if constant.get(value)]
         kind = category(node.op_type)
         if inputs and kind in _CARRIERS and all(value in constant for value in inputs):
@@ -60,7 +64,10 @@ def _is_shared(graph: Graph, value: str) -> bool:
 
 def _has_folded_norm(node: Node) -> bool:
     """Whether onnxscript's optimiser folded a batch norm into this node, and named its new bias after the weight."""
-    return len(node.inputs) > 2 and node.inputs[2] == f"{node.inputs[1]}_bias" and bool(node.inputs[1])
+    if node.op_type not in _FOLDING or len(node.inputs) < 3:
+        return False
+    weight, bias = node.inputs[1:3]
+    return weight.endswith(".weight") and bias == f"{weight}_bias"
 
 
 def is_used_above(node: Node, path: str) -> bool:
@@ -98,7 +105,7 @@ def _is_functional(node: Node, constant: dict[str, str]) -> bool:
     A weight on the left of a product is; and a fused operator with an activation is from where that activation is.
     """
     if node.op_type in ("MatMul", "FusedMatMul"):
-        return bool(constant.get(node.inputs[0])) and not constant.get(node.inputs[1])
+        return bool(constant.get(node.inputs[0])) and not any(constant.get(value) for value in node.inputs[1:2])
     if node.domain in ("", "ai.onnx"):
         return False
     return node.op_type.endswith("Gelu") or any(attribute.name == "activation" for attribute in node.attribute_protos())

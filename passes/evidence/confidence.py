@@ -17,6 +17,7 @@ from modelexport.passes.evidence.surroundings import Situation
 
 _DATA: dict[str, Any] = json.loads((files(__package__) / "confidence.json").read_text(encoding="utf-8"))
 CONFIDENCE: dict[str, float] = _DATA["rules"]
+_SLIGHTEST = 0.01
 SPARSE, BARE = 0.8, 0.05  # a graph is sparse, or bare, of which a smaller share is attributed
 
 Split = list[Any]  # feature, threshold, tree for values up to it, tree for the others
@@ -36,7 +37,7 @@ def confidence(rule: str, support: float = 1.0) -> float:
 
 
 def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float:
-    """The share of right tags among guesses that rest on the like of ``situation``, to two digits.
+    """The share of right tags among guesses that rest on the like of ``situation``, to two digits and never certain.
 
     ``model`` is ``confidence.json``'s part on situations, or another of its kind.
     """
@@ -48,7 +49,7 @@ def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float
             feature, threshold, low, high = tree
             tree = low if values[feature] <= threshold else high
         odds += tree
-    return round(1 / (1 + math.exp(-odds)), 2)
+    return min(max(round(1 / (1 + math.exp(-odds)), 2), _SLIGHTEST), 1 - _SLIGHTEST)
 
 
 def names(situation: Situation) -> dict[str, str]:

@@ -48,6 +48,16 @@ def unqualified(path: str) -> str:
     return atom
 
 
+def join(here: str, segment: str) -> str:
+    """``here.segment``, where numbers glued to the name of ``here`` itself are its children."""
+    if not here:
+        return segment
+    spelled = unqualified(here) + "."
+    if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
+        return f"{here}.{segment[len(spelled) :]}"
+    return f"{here}.{segment}"
+
+
 class ParameterIndex:
     """Modules that are known because a parameter is named after them.
 

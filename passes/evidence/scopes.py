@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from modelexport.passes.evidence.holders import LikeHolders
 from modelexport.passes.evidence.node_names import split_call
-from modelexport.passes.evidence.parameters import ParameterIndex, unqualified
+from modelexport.passes.evidence.parameters import ParameterIndex, join, unqualified
 
 
 @dataclass(slots=True)
@@ -53,7 +54,8 @@ class ScopeWalk:
         self.seen: dict[str, Seen] = {"": Seen()}
         self._paths: dict[str, str] = {"": ""}
         self._copies: set[str] = set()
-        self._alike: dict[str, list[str]] = {"": [""]}  # modules that a scope and its further calls are of
+        self.counted: set[str] = set()  # scopes that were told from others by the number of their call alone
+        self._holders = LikeHolders(self.seen, parameters, exact, self.path)
         self._placing: ParameterIndex | None = None  # of the parameters that are no one else's
 
     def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> bool:
@@ -103,6 +105,8 @@ class ScopeWalk:
         for scope in reversed(pending):
             head, _, segment = scope.rpartition("/")
             self._paths[scope] = self._resolve(scope, head, segment)
+            if head in self.counted or scope in self._holders.guessed:
+                self.counted.add(scope)
         return self._paths[pending[0]]
 
     def called(self) -> dict[str, str]:
@@ -129,7 +133,7 @@ class ScopeWalk:
 
     def _resolve(self, scope: str, head: str, segment: str) -> str:
         here = self._paths[head]
-        found = self._of_several(scope, head, segment)
+        found = self._holders.module(scope, head, segment)
         if found is not None:
             return found
         call = split_call(segment)
@@ -137,61 +141,12 @@ class ScopeWalk:
             segment = call[0]
         return self._module(scope, here, segment)
 
-    def _of_several(self, scope: str, head: str, segment: str) -> str | None:
-        """The module of a scope, where modules of several holders without scopes of their own are spelled alike.
-
-        TorchScript then counts them like calls of one: ``/attention`` is of the first holder, ``/attention_1`` of the
-        second, and what is in them ``/attention/query`` and ``/attention/query_1``.
-        """
-        children = self.seen[head].children
-        base, count = split_call(segment) or (segment, 0)
-        if count and base not in children:
-            base, count = segment, 0
-        if count:
-            first = f"{head}/{base}"
-            self.path(first)
-            modules = self._alike.get(first, [])
-        else:
-            modules = self._modules_alike(head, base)
-        if not count < len(modules) == self._times(head, base) > 1:
-            return None
-        if not _within(self.seen[scope].direct, [modules[count]]):
-            return None
-        if not count:
-            self._alike[scope] = modules
-        return modules[count]
-
-    def _modules_alike(self, head: str, base: str) -> list[str]:
-        heads = self._alike.get(head, [])
-        if len(heads) > 1:
-            return [_join(above, base) for above in heads]
-        here = self._paths[head]
-        below = [] if _join(here, base) in self.parameters.known else self.parameters.spelled_below(here, base)
-        return sorted(below, key=_natural)
-
-    def _times(self, head: str, base: str) -> int:
-        """How often the scope ``base`` was entered below ``head``; one without nodes of its own by what is in it."""
-        times = self._count(head, base)
-        scope = f"{head}/{base}"
-        inner = self.seen[scope]
-        if times == 1 and not inner.operators:
-            firsts = [child for child in inner.children if (split_call(child) or ("",))[0] not in inner.children]
-            return max((self._count(scope, child) for child in firsts), default=1)
-        return times
-
-    def _count(self, head: str, base: str) -> int:
-        children = self.seen[head].children
-        times = 1
-        while f"{base}_{times}" in children:
-            times += 1
-        return times
-
     def _is_call(self, scope: str, head: str, here: str, segment: str, base: str) -> bool:
         """Whether ``segment`` is a further call of ``base`` and not a module of that name."""
         own = self._below(here, segment)
         first = self.seen.get(f"{head}/{base}")
         base_modules = self._below(here, base)
-        if first is None and base_modules != [_join(here, base)]:
+        if first is None and base_modules != [join(here, base)]:
             base_modules = []  # spelled like the base, but nothing here calls it
         seen = self.seen[scope]
         if own:
@@ -219,14 +174,14 @@ class ScopeWalk:
 
     def _below(self, here: str, segment: str) -> list[str]:
         """Known modules below ``here`` that are spelled ``segment``."""
-        direct = _join(here, segment)
+        direct = join(here, segment)
         if direct in self.parameters.known:
             return [direct]
         return self.parameters.spelled_below(here, segment)
 
     def _module(self, scope: str, here: str, segment: str) -> str:
         """The module below ``here``, or elsewhere, that ``segment`` spells."""
-        direct = _join(here, segment)
+        direct = join(here, segment)
         if direct in self.parameters.known:
             return direct
         owners = self.seen[scope].owners
@@ -274,20 +229,6 @@ class ScopeWalk:
                 return False
         self._copies.update((head, scope))
         return True
-
-
-def _join(here: str, segment: str) -> str:
-    """``here.segment``, where numbers glued to the name of ``here`` itself are its children."""
-    if not here:
-        return segment
-    spelled = unqualified(here) + "."
-    if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
-        return f"{here}.{segment[len(spelled) :]}"
-    return f"{here}.{segment}"
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    return [(int(atom), "") if atom.isdigit() else (-1, atom) for atom in path.split(".")]
 
 
 def _within(owners: Iterable[str], modules: list[str]) -> bool:

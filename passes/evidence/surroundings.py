@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import onnx
 
-from modelexport.ir.graph import Graph
+from modelexport.ir.model import Model
 from modelexport.ir.node import text
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.flow import Flow, Kind
@@ -79,13 +79,13 @@ class Situation(NamedTuple):
 class Surroundings:
     """The places of one graph's nodes, by their position in ``flow``.
 
-    ``placed`` says which nodes stronger evidence decided; ``owned`` has the names of the initializers whose module is
-    known.
+    ``placed`` says which nodes stronger evidence decided; ``nameless`` has the weights that no module's name is on, of
+    all scopes, since bodies read those of the graphs around them.
     """
 
-    def __init__(self, flow: Flow, placed: Sequence[object | None], owned: Set[str]) -> None:
+    def __init__(self, flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -> None:
         self._flow = flow
-        unplaced = _unplaced(flow, placed, _weights(flow.graph) - owned)
+        unplaced = _unplaced(flow, placed, nameless)
         self._unplaced = unplaced
         self._state = [
             PLACED if path is not None else UNPLACED if lone else 0 for path, lone in zip(placed, unplaced, strict=True)
@@ -147,31 +147,36 @@ def twentieths(part: int, whole: int) -> int:
     return round(STEPS * part / whole) if whole else STEPS
 
 
-def _weights(graph: Graph) -> set[str]:
-    """Names of initializers that may be weights: floats, or 8-bit integers, of more than one element."""
-    if not isinstance(graph.proto, onnx.GraphProto):
-        return set()
-    return {
-        text(tensor.name)
+def nameless_weights(model: Model, owned: Set[str]) -> frozenset[str]:
+    """Initializers that may be weights (floats, or 8-bit integers, of more than one element) and are not ``owned``."""
+    return frozenset(
+        name
+        for graph in model.graphs()
+        if isinstance(graph.proto, onnx.GraphProto)
         for tensor in graph.proto.initializer
-        if tensor.data_type in _FLOATS and any(extent > 1 for extent in tensor.dims)
-    }
+        if tensor.data_type in _FLOATS
+        and any(extent > 1 for extent in tensor.dims)
+        and (name := text(tensor.name)) not in owned
+    )
 
 
-def _unplaced(flow: Flow, placed: Sequence[object | None], weights: set[str]) -> list[bool]:
-    """Which nodes that are not placed compute with one of ``weights``, as it is or cast, moved or dequantised."""
+def _unplaced(flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -> list[bool]:
+    """Which nodes that are not placed compute with a nameless weight, as it is or cast, moved or dequantised."""
     found = [False] * len(flow.nodes)
-    if not weights:
+    if not nameless:
         return found
-    constant = set(flow.graph.initializers)
+    initializers = flow.graph.initializers_set
+    made: dict[str, bool] = {}  # values that are made of initializers alone, and whether of such a weight
     for index, node in enumerate(flow.nodes):
-        reads = any(value in weights for value in node.inputs)
+        reads = any(value in nameless or made.get(value, False) for value in node.inputs)
         lookup = node.op_type == "Gather"
         inputs = [value for value in node.inputs if value]
-        if inputs and category(node.op_type) in _CARRIERS and all(value in constant for value in inputs):
-            constant.update(node.outputs)
-            if reads:
-                weights.update(node.outputs)
+        if (
+            inputs
+            and category(node.op_type) in _CARRIERS
+            and all(value in initializers or value in made or value in nameless for value in inputs)
+        ):
+            made.update(dict.fromkeys(node.outputs, reads))
             if not lookup:
                 continue
         if reads and placed[index] is None:

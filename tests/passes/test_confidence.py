@@ -93,6 +93,19 @@ def test_a_guess_taken_from_another_knows_it() -> None:
     assert found["s"].by_rule == found["r"].rule
 
 
+def test_a_body_computes_with_nameless_weights_of_the_graph_around_it() -> None:
+    text = """
+        agraph (float[4,4] X, bool C) => (float[4,4] Y) <float[4,4] {w} = {{1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}}> {{
+            ["/enc/If"] Y = If (C) <
+                then_branch = t () => (float[4,4] t) {{ ["/enc/Exp"] e = Exp (X)  t = MatMul (e, {w}) }},
+                else_branch = f () => (float[4,4] f) {{ ["/enc/Neg"] f = Neg (X) }}
+            >
+        }}
+    """
+    assert situations(text.format(w="w"))["t"].place.unplaced
+    assert "t" not in situations(text.format(w='"enc.p.weight"'))
+
+
 @pytest.mark.parametrize(
     ("path", "others", "expected"),
     [
