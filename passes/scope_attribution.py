@@ -229,7 +229,9 @@ class _Run:
         return None
 
     def _merge_aliases(self) -> None:
-        """Give nodes recorded under an alias the module's first name."""
+        """Give nodes recorded under an alias the module's first name, which a table of all modules has anyway."""
+        if self.exact:
+            return
         stacked = [
             (node, attribution.path)
             for node in (self.model.nodes() if self.stacks else ())

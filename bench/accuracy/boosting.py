@@ -17,10 +17,10 @@ Guess = tuple[str, Situation, bool]  # architecture, situation, whether the tag 
 Model = dict[str, Any]
 SETTINGS = {
     "objective": "binary",
-    "num_leaves": 8,
+    "num_leaves": 12,
     "learning_rate": 0.2,
     "min_data_in_leaf": 200,
-    "lambda_l2": 20.0,
+    "lambda_l2": 100.0,
     "num_threads": 2,
     "deterministic": True,
     "seed": 1,

@@ -4,10 +4,10 @@
     python bench/accuracy/calibrate.py rows.jsonl [--check]
 
 Each rule gets the share of its tags that were right, drawn towards the share of all tags of its source by as much as
-ten tags weigh: a rule that was hardly seen keeps a cautious number. Inferring rules get a second share for graphs of
-which little is known, and a third where next to nothing is. Guesses by what lies around a node get trees that were
-fitted to their situations. It prints the calibration error on architectures that were left out of the measurement, a
-few at a time, as a whole and by situation. ``--check`` writes nothing.
+ten tags weigh; one that fewer than three architectures have shown keeps the number it had. Inferring rules get a second
+share for graphs of which little is known, and a third where next to nothing is. Guesses by what lies around a node get
+trees that were fitted to their situations. It prints the calibration error on architectures that were left out of the
+measurement, a few at a time, as a whole and by situation. ``--check`` writes nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import boosting
 TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confidence.json"
 WEIGHT = 10.0
 FOLDS = 10
+FEW = 3  # architectures; what fewer have shown is chance
 INFERRED = ("inherited", "fallback")
 KINDS = ("rules", "sparse", "bare")
 Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, basis of a guess, as run.py writes them
@@ -55,14 +56,18 @@ def measure(rows: list[Row], old: Shares) -> Shares:
     tallies: dict[tuple[str, str], list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
     sources: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
     rule_source: dict[str, str] = {}
+    bearers: dict[str, set[str]] = collections.defaultdict(set)
     for row in rows:
         kind = graph[row[0], row[1]] if row[3] in INFERRED else "rules"
         rule_source[row[2]] = row[3]
+        bearers[row[2]].add(architecture(row))
         for held in (tallies[kind, row[2]], sources[row[3]]):
             held[0] += bool(row[5])
             held[1] += 1
     found: Shares = {"rules": dict(old["rules"]), "sparse": {}, "bare": {}}
     for (kind, rule), (right, total) in sorted(tallies.items()):
+        if len(bearers[rule]) < FEW and rule in old["rules"]:
+            continue
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)
     for rule in rule_source:  # a rule that was only seen in sparse graphs keeps the number it had for the others

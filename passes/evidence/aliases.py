@@ -10,6 +10,7 @@ from modelexport.ir.node import Node
 
 _PARAMETERS = 2  # one shared parameter is a tied weight; a shared weight and bias are a shared module
 _TIED = "torch.nn."  # classes whose one weight may be tied; others are rather shared as a whole
+_LOOKUP = "Gather"  # tables are tied between modules of any class
 
 
 def aliases(
@@ -24,16 +25,19 @@ def aliases(
     accident. The exporter names a shared parameter after the last alias, so the first name is another one.
     """
     read: dict[str, dict[str, None]] = defaultdict(dict)
+    tables: set[str] = set()
     for node, path in nodes:
         for value in node.inputs:
             if value in owner:
                 read[path][value] = None
+                if node.op_type == _LOOKUP:
+                    tables.add(path)
     groups: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
     for path, parameters in read.items():
         module = modules.get(path)
         if module is None or not module.cls:
             continue
-        own = not module.cls.startswith(_TIED) and any(map(fingerprint, parameters))
+        own = not module.cls.startswith(_TIED) and path not in tables and any(map(fingerprint, parameters))
         if len(parameters) >= _PARAMETERS or own:
             groups[module.cls, frozenset(parameters)].append(path)
     found: dict[str, str] = {}

@@ -126,6 +126,49 @@ def test_equal_initial_weights_are_copied_to_their_readers(tmp_path: Path) -> No
     assert "layer.1.norm.weight" in copies
 
 
+class ScaledTable(torch.nn.Embedding):
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids) * 3.0
+
+
+class OneWeight(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight
+
+
+class Tied(torch.nn.Module):
+    """Modules of one class with one weight: two that share it, and one that is called by two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = ScaledTable(10, 4), ScaledTable(10, 4)
+        self.other.weight = self.one.weight
+        self.left, self.right = OneWeight(), OneWeight()
+        self.right.weight = self.left.weight
+        self.first = self.second = OneWeight()
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(self.first(self.right(self.left(self.one(ids) + self.other(ids + 1)))))
+        return y
+
+
+@pytest.mark.parametrize("options", [TORCHSCRIPT[1], *DYNAMO], ids=spelled)
+def test_modules_that_share_a_weight_are_two(options: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    example = {"ids": torch.tensor([[1, 2]])}
+    HierarchyExporter().export(Tied().eval(), example, tmp_path / "m.onnx", **options)
+    of_operator: dict[str, list[str]] = {"Gather": [], "MatMul": []}
+    for node in onnx.load(tmp_path / "m.onnx").graph.node:
+        if node.op_type in of_operator:
+            of_operator[node.op_type].append({entry.key: entry.value for entry in node.metadata_props}["htp.path"])
+    assert sorted(of_operator["Gather"]) == ["one", "other"]
+    assert of_operator["MatMul"] == ["left", "right", "first", "first"]
+
+
 def test_dynamic_batch_and_lost_constants(tmp_path: Path) -> None:
     """Axes of Unsqueeze are made by the exporter without a scope; each belongs to its reader."""
     model, example = architectures.get("encoder")

@@ -110,6 +110,31 @@ def test_aliases_of_one_module_get_its_first_name() -> None:
     assert model.modules["shared"].aliases == ("alias",)
 
 
+def test_a_table_that_two_modules_look_up_is_tied() -> None:
+    """One weight of a class of the model's own says that a module has two names, but tables are often tied."""
+    records = "\n".join(
+        f"""
+            {line}
+            # meta: pkg.torch.onnx.name_scopes=['', '{path}', 'x']
+            # meta: pkg.torch.onnx.class_hierarchy=['m.Net', 'm.{cls}', 'x']
+        """
+        for line, path, cls in (
+            ('a = Gather ("t.weight", I)', "s", "Table"),
+            ('b = Gather ("t.weight", I)', "t", "Table"),
+            ('c = Mul (a, "v.weight")', "u", "Scale"),
+            ('Y = Mul (c, "v.weight")', "v", "Scale"),
+        )
+    )
+    check(
+        PASS,
+        f"""
+        agraph (int64[2] I) => (float[2,2] Y)
+        <float[2,2] "t.weight" = {{1,2,3,4}}, float[2] "v.weight" = {{1,2}}> {{{records}}}
+        """,
+        {"a": "s", "b": "t", "c": "u", "Y": "u"},
+    )
+
+
 def test_a_name_that_nothing_called_before_is_no_further_call() -> None:
     """`fc_2` is not the second call of `shared.fc`, which is called from elsewhere."""
     check(
