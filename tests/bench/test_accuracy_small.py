@@ -87,7 +87,7 @@ def test_every_known_node_is_scored(bench, cases, rows):
 
 def test_the_table(bench, rows):
     text = "\n".join(bench["tables"].table(rows))
-    assert "| stripped, trace | TorchScript |" in text and "calibration error" in text
+    assert "| stripped, trace | TorchScript |" in text and "Calibration error of all" in text
 
 
 def test_shares_of_rules(bench):
