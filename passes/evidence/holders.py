@@ -12,13 +12,14 @@ from itertools import chain
 from typing import Protocol
 
 from modelexport.passes.evidence.node_names import split_call
-from modelexport.passes.evidence.parameters import ParameterIndex, join
+from modelexport.passes.evidence.parameters import ParameterIndex, crosses, join
 
 
 class Scope(Protocol):
     """What the holders need to know of a scope."""
 
     children: set[str]
+    owners: set[str]
     direct: set[str]
     operators: set[str]
 
@@ -44,14 +45,22 @@ class LikeHolders:
 
     def module(self, scope: str, head: str, segment: str) -> str | None:
         """The module of ``scope``, which is ``segment`` below ``head``; None where it is not of several holders'."""
-        children = self._seen[head].children
-        base, count = split_call(segment) or (segment, 0)
-        if count and base not in children:
-            base, count = segment, 0
+        call = split_call(segment)
+        found = None
+        if call is not None and call[0] in self._seen[head].children:
+            found = self._call(scope, head, *call)
+        return found if found is not None else self._call(scope, head, segment, 0)
+
+    def _call(self, scope: str, head: str, base: str, count: int) -> str | None:
+        """The module of ``scope`` as the call of ``base`` with this number."""
         modules = self._modules(head, base)
+        seen = self._seen[scope]
+        if not modules and not seen.owners and len(self._alike.get(head, ())) > 1:
+            self.guessed.add(scope)  # of one of the like holders, but not of which
         if not count < len(modules):
             return None
-        if not all(_is_in(owner, modules[count]) for owner in self._seen[scope].direct):
+        # What is in a further call is below the first one's scope: anything here is of a module of this very name.
+        if not all(_is_in(owner, modules[count]) for owner in (seen.owners if count else seen.direct)):
             return None
         if f"{head}/{base}" in self._guessed:
             self.guessed.add(scope)
@@ -84,7 +93,7 @@ class LikeHolders:
         if len(below) < 2:
             return []
         called = self._seen[head].children  # a holder with a scope of its own would be in the name
-        below = [path for path in below if not any(path.startswith(child + ".", start) for child in called)]
+        below = [path for path in below if not crosses(path, start, called)]
         return self._ordered(head, base, sorted(below, key=_natural), sure=self._exact) if len(below) > 1 else []
 
     def _ordered(self, head: str, base: str, modules: list[str], *, sure: bool) -> list[str]:
@@ -116,14 +125,17 @@ class LikeHolders:
         """The module of each call by the parameters that are read in it; None where two are."""
         order: list[str | None] = [None] * calls
         first = f"{head}/{base}"
+        homes = set(modules)
         inside = [child for child in self._firsts(first) if self._count(first, child) == calls]
         for call in range(calls):
             suffix = f"_{call}" if call else ""
             scopes = (f"{head}/{base}{suffix}", *(f"{first}/{child}{suffix}" for child in inside))
             owners = chain.from_iterable(self._seen[scope].direct for scope in scopes if scope in self._seen)
             for owner in owners:
-                home = next((module for module in modules if _is_in(owner, module)), None)
-                if home is None or order[call] not in (None, home):
+                home = owner
+                while home and home not in homes:
+                    home = home.rpartition(".")[0]
+                if not home or order[call] not in (None, home):
                     return None
                 order[call] = home
         return order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import onnx
 
@@ -56,6 +56,16 @@ def join(here: str, segment: str) -> str:
     if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
         return f"{here}.{segment[len(spelled) :]}"
     return f"{here}.{segment}"
+
+
+def crosses(path: str, start: int, called: Set[str]) -> bool:
+    """Whether a module of ``called`` is on the way to ``path``, whose atoms are counted from character ``start`` on."""
+    end = path.find(".", start)
+    while end >= 0:
+        if path[start:end] in called:
+            return True
+        end = path.find(".", end + 1)
+    return False
 
 
 class ParameterIndex:

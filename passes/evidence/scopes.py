@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from modelexport.passes.evidence.holders import LikeHolders
 from modelexport.passes.evidence.node_names import split_call
-from modelexport.passes.evidence.parameters import ParameterIndex, join, unqualified
+from modelexport.passes.evidence.parameters import ParameterIndex, crosses, join, unqualified
 
 
 @dataclass(slots=True)
@@ -189,7 +189,7 @@ class ScopeWalk:
         if not owners:  # a holder that has a scope of its own would be in the name
             called = self.seen[scope.rpartition("/")[0]].children
             start = len(here) + 1 if here else 0
-            below = [path for path in below if not any(path.startswith(child + ".", start) for child in called)]
+            below = [path for path in below if not crosses(path, start, called)]
         if len(below) == 1 and (not owners or _share(owners, below[0])):
             return below[0]  # its holder has no scope of its own
         if len(below) > 1:

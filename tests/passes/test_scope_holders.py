@@ -149,3 +149,39 @@ def test_digits_of_other_scripts_are_names() -> None:
         assert graph.initializers == ["l.²x.fc.bias", "l.³x.fc.bias"]
     run_pass(PASS, model)
     assert [node.attribution and node.attribution.path for node in model.nodes()] == ["l.²x.fc", "l.³x.fc"]
+
+
+def test_a_number_that_is_part_of_a_name() -> None:
+    """Every holder has `mlp` and `mlp_1`; what is in `/mlp_1` can't be of a further call of `mlp`."""
+    check(
+        PASS,
+        f"""
+        agraph (float[4] X) => (float[4] Y)
+        <{_weights(*(f"l.{number}.{name}.n.weight" for number in (0, 1) for name in ("mlp", "mlp_1")))}> {{
+            ["/mlp/n/Mul"] a = Mul (X, "l.0.mlp.n.weight")
+            ["/mlp_1/n/Mul"] b = Mul (a, "l.0.mlp_1.n.weight")
+            ["/mlp/n_1/Mul"] c = Mul (b, "l.1.mlp.n.weight")
+            ["/mlp_1/n_1/Mul"] Y = Mul (c, "l.1.mlp_1.n.weight")
+        }}
+        """,
+        {"a": "l.0.mlp.n", "b": "l.0.mlp_1.n", "c": "l.1.mlp.n", "Y": "l.1.mlp_1.n"},
+    )
+
+
+def test_what_only_some_holders_have_is_said_to_be_a_guess() -> None:
+    model = check(
+        PASS,
+        f"""
+        agraph (float[4] X) => (float[4] Y)
+        <{_weights("l.0.att.q.weight", "l.1.att.q.weight", "l.2.att.q.weight")}> {{
+            ["/att/q/Mul"] a = Mul (X, "l.0.att.q.weight")
+            ["/att/q_1/Mul"] b = Mul (a, "l.1.att.q.weight")
+            ["/att/act/Exp"] c = Exp (b)
+            ["/att/q_2/Mul"] d = Mul (c, "l.2.att.q.weight")
+            ["/att/act_1/Exp"] Y = Exp (d)
+        }}
+        """,
+        {"a": "l.0.att.q", "b": "l.1.att.q", "c": "l.0.att.act", "d": "l.2.att.q", "Y": "l.0.att.act"},
+    )
+    rules = {node.first_output: node.attribution.rule for node in model.nodes() if node.attribution is not None}
+    assert rules["c"] == rules["Y"] == "call-number" and rules["b"] == "node-name"
