@@ -7,7 +7,7 @@ first such holder and ``/attention_1`` of the second, and what is in them ``/att
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class Scope(Protocol):
 class LikeHolders:
     """Which module every call of a scope is of, where modules of several holders are spelled alike.
 
-    ``seen`` has every scope, ``path`` gives the module of one above. ``exact`` says that ``parameters`` holds every
+    ``seen`` has every scope, ``paths`` the module of each that is above. ``exact`` says that ``parameters`` holds every
     module, so that an order of calls may be taken for granted of which no parameter says anything.
 
     Attributes:
@@ -35,9 +35,9 @@ class LikeHolders:
     """
 
     def __init__(
-        self, seen: Mapping[str, Scope], parameters: ParameterIndex, exact: bool, path: Callable[[str], str]
+        self, seen: Mapping[str, Scope], parameters: ParameterIndex, exact: bool, paths: Mapping[str, str]
     ) -> None:
-        self._seen, self._parameters, self._exact, self._path = seen, parameters, exact, path
+        self._seen, self._parameters, self._exact, self._paths = seen, parameters, exact, paths
         self.guessed: set[str] = set()
         self._alike: dict[str, list[str]] = {}
         self._counts: dict[tuple[str, str], int] = {}
@@ -85,7 +85,7 @@ class LikeHolders:
         return self._ordered(head, base, [module for module in known for _ in range(often)], sure=True)
 
     def _below(self, head: str, base: str) -> list[str]:
-        here = self._path(head)
+        here = self._paths[head]
         start = len(here) + 1 if here else 0
         if join(here, base) in self._parameters.known:
             return []

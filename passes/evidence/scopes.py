@@ -55,7 +55,7 @@ class ScopeWalk:
         self._paths: dict[str, str] = {"": ""}
         self._copies: set[str] = set()
         self.counted: set[str] = set()  # scopes that were told from others by the number of their call alone
-        self._holders = LikeHolders(self.seen, parameters, exact, self.path)
+        self._holders = LikeHolders(self.seen, parameters, exact, self._paths)
         self._placing: ParameterIndex | None = None  # of the parameters that are no one else's
 
     def see(self, scope: str, operator: str = "", initializers: Iterable[str] = ()) -> bool:
