@@ -17,6 +17,8 @@ class Category(StrEnum):
     COMPUTE = "compute"
 
 
+CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)  # what they make of a weight is still that weight
+
 _TABLE: dict[Category, str] = {
     Category.CONSTANT: "Constant",
     Category.SHAPE: "Shape Size ConstantOfShape NonZero Range",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import boosting
+from tables import error
 
 TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confidence.json"
 WEIGHT = 10.0
@@ -94,14 +95,6 @@ def confidences(rows: list[Row], shares: Shares) -> list[tuple[float, bool]]:
         kind = graph[row[0], row[1]] if row[3] in INFERRED else "rules"
         given.append((shares[kind].get(row[2], shares["rules"].get(row[2], 0.5)), bool(row[5])))
     return given
-
-
-def error(given: list[tuple[float, bool]]) -> float:
-    """Expected calibration error, in ten bins."""
-    bins: dict[int, float] = collections.defaultdict(float)
-    for share, right in given:
-        bins[min(9, int(share * 10))] += share - right
-    return sum(map(abs, bins.values())) / max(1, len(given))
 
 
 def write(shares: Shares) -> None:

@@ -109,13 +109,18 @@ def exact(rows: list[Row]) -> str:
 
 
 def calibration_error(rows: Iterable[Row]) -> float:
+    """:func:`error` of the rows' own confidences."""
+    return error((row[4], row[5]) for row in rows)
+
+
+def error(given: Iterable[tuple[float, bool]]) -> float:
     """Mean distance between confidence and share of right tags, over ten bins of confidence."""
-    bins: dict[int, list[Row]] = collections.defaultdict(list)
-    for row in rows:
-        bins[min(9, int(row[4] * 10))].append(row)
-    total = sum(map(len, bins.values()))
-    gaps = (abs(sum(r[4] for r in held) - sum(r[5] for r in held)) for held in bins.values())
-    return sum(gaps) / max(1, total)
+    bins: dict[int, float] = collections.defaultdict(float)
+    count = 0
+    for share, right in given:
+        bins[min(9, int(share * 10))] += share - right
+        count += 1
+    return sum(map(abs, bins.values())) / max(1, count)
 
 
 if __name__ == "__main__":

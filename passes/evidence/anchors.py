@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
-from modelexport.ir.operators import Category, category
+from modelexport.ir.operators import CARRIERS, Category, category
 from modelexport.passes.evidence.parameters import ParameterIndex
 
 INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
 FOLDED = "initializer-folded"
 _FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
-_CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)
 
 
 def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, str, str]]:
@@ -33,7 +32,7 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
             constant.update((value, owner[value]) for value in outer if value in owner)
         owners = [constant[value] for value in inputs if constant.get(value)]
         kind = category(node.op_type)
-        if inputs and kind in _CARRIERS and all(value in constant for value in inputs):
+        if inputs and kind in CARRIERS and all(value in constant for value in inputs):
             # An unnamed copy of a parameter that others read too is of an equal parameter that was merged into it.
             chief = "" if node.op_type == "Identity" and len(graph.consumers(inputs[0])) > 1 else _chief(owners)
             constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
@@ -58,8 +57,7 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
 
 def _is_shared(graph: Graph, value: str) -> bool:
     """Whether several nodes compute with ``value``."""
-    readers = graph.consumers(value)
-    return len(readers) > 1 and sum(reader.op_type != "Identity" for reader in readers) > 1
+    return sum(reader.op_type != "Identity" for reader in graph.consumers(value)) > 1
 
 
 def _has_folded_norm(node: Node) -> bool:

@@ -20,8 +20,6 @@ CONFIDENCE: dict[str, float] = _DATA["rules"]
 _SLIGHTEST = 0.01
 SPARSE, BARE = 0.8, 0.05  # a graph is sparse, or bare, of which a smaller share is attributed
 
-Split = list[Any]  # feature, threshold, tree for values up to it, tree for the others
-
 
 def kind_of_graph(support: float) -> str:
     """The key of ``confidence.json`` for a graph with this share of nodes attributed by stronger evidence."""
@@ -44,7 +42,7 @@ def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float
     model = _DATA["situations"] if model is None else model
     odds = 0.0
     values = numbers(situation, model["levels"])
-    for tree in model["trees"]:
+    for tree in model["trees"]:  # a leaf, or [feature, threshold, tree for values up to it, tree for the others]
         while isinstance(tree, list):
             feature, threshold, low, high = tree
             tree = low if values[feature] <= threshold else high

@@ -15,14 +15,13 @@ import onnx
 
 from modelexport.ir.model import Model
 from modelexport.ir.node import text
-from modelexport.ir.operators import Category, category
+from modelexport.ir.operators import CARRIERS, category
 from modelexport.passes.evidence.flow import Flow, Kind
 
 PLACED, UNPLACED = 1, 2  # bits: what the nearest nodes that say anything are
 STEPS = 20  # shares are told apart in twentieths
 _HOPS = (0, 1, 2, 4, 8)
 _FLOATS = frozenset((1, 2, 3, 10, 11, 16))  # ONNX's numbers of the float types and of 8-bit integers
-_CARRIERS = (Category.CAST, Category.MOVEMENT, Category.QUANTIZE)
 
 
 class Place(NamedTuple):
@@ -173,7 +172,7 @@ def _unplaced(flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -
         inputs = [value for value in node.inputs if value]
         if (
             inputs
-            and category(node.op_type) in _CARRIERS
+            and category(node.op_type) in CARRIERS
             and all(value in initializers or value in made or value in nameless for value in inputs)
         ):
             made.update(dict.fromkeys(node.outputs, reads))
