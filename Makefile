@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 ALL     := dev,torch,ort,hf,batch
 PYTEST  ?= -q -n 2 --dist loadfile
-SOURCES := pyproject.toml README.md $(shell find api cli frontend ir passes -type f -not -name '*.pyc')
+SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -178,7 +178,7 @@ class UnifiedExporter:
         kwargs: Mapping[str, Any],
         failures: Sequence[str] = (),
     ) -> dict[str, Any]:
-        from modelexport.frontend.exporter import HierarchyExporter
+        from modelexport.frontend.export.exporter import HierarchyExporter
         from modelexport.strategies.usage_based import UsageBasedExporter
 
         kind = UsageBasedExporter if strategy is ExportStrategy.USAGE_BASED else HierarchyExporter

@@ -67,7 +67,7 @@ def one(exporter: str, ours: bool, layers: int, target: str) -> dict[str, float]
 
     del onnx, onnxscript
     if ours:
-        from modelexport.frontend.exporter import HierarchyExporter
+        from modelexport.frontend.export.exporter import HierarchyExporter
 
         started, cpu = time.perf_counter(), time.process_time()
         HierarchyExporter(exporter=exporter).export(model, example, target)  # type: ignore[arg-type]

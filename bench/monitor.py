@@ -71,7 +71,7 @@ def one(kind: str, layers: int, exporter: Any, folder: str) -> dict[str, float]:
     import torch
 
     from modelexport import HierarchyExporter
-    from modelexport.frontend.steps import Steps
+    from modelexport.frontend.export.steps import Steps
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

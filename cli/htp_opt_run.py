@@ -64,7 +64,7 @@ class Job(Options):
             self._tell_reproducer(reproducer)
             self._warnings(model)
         if os.environ.get("MODELEXPORT_AUX_OPS_DEBUG") == "1":
-            from modelexport.frontend.auxiliary import log_auxiliary
+            from modelexport.frontend.export.auxiliary import log_auxiliary
 
             log_auxiliary(model)
         problems = [str(finding) for finding in run.findings] + self._checker_problems(model)
@@ -78,8 +78,8 @@ class Job(Options):
         return out.FINDINGS if problems else 0
 
     def _context(self) -> PassContext:
+        from modelexport.ir.limits import memory_limit_mb
         from modelexport.passes.pipeline.base import PassContext
-        from modelexport.passes.pipeline.limits import memory_limit_mb
 
         return PassContext(
             reference=Path(self.reference) if self.reference is not None else None,
@@ -196,7 +196,7 @@ class Job(Options):
 
     def _print(self, model: Model, run: RunReport, *, silent: bool) -> None:
         """The result on stdout. ``silent``: what was to be written was not, so only what was asked for is printed."""
-        from modelexport.passes.pipeline.report import explanation, model_summary, sources_line
+        from modelexport.passes.report import explanation, model_summary, sources_line
 
         writes = self.output is not None and not self.dry_run
         stdout_taken = writes and self.output == STREAM

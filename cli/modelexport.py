@@ -11,18 +11,30 @@ import click
 from modelexport.cli.common import show_version, talk_options
 from modelexport.cli.output import run_guarded
 
-# name -> (module, one line); the line is the first sentence of the command's own help, which a test compares.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "export": ("modelexport.cli.export", "Export a PyTorch model to ONNX with a module tag on every node."),
-    "analyze": ("modelexport.cli.analyze", "Count a tagged model's nodes by module, operator or source."),
-    "validate": ("modelexport.cli.validate", "Check a model and its sidecar, and repair what can be repaired."),
-    "compare": ("modelexport.cli.compare", "Compare two tagged models module by module."),
-    "trace": ("modelexport.cli.trace", "Record a model's modules and values, for htp-opt --trace."),
-    "retag": ("modelexport.cli.retag", "Carry tags from a model to its optimised version."),
-    "batch": ("modelexport.cli.batch", "Export many models, each in its own process."),
-    "demo": ("modelexport.cli.demo", "Export a small built-in transformer and show its module tree."),
-    "completion": ("modelexport.cli.completion", "Print the completion script of a shell."),
+# By task, as the help shows them: name -> one line. The module is commands/<name>.py; the line is the first sentence
+# of the command's own help, which a test compares.
+GROUPS: dict[str, dict[str, str]] = {
+    "Make": {
+        "export": "Export a PyTorch model to ONNX with a module tag on every node.",
+        "trace": "Record a model's modules and values, for htp-opt --trace.",
+        "batch": "Export many models, each in its own process.",
+        "demo": "Export a small built-in transformer and show its module tree.",
+    },
+    "Look": {
+        "analyze": "Count a tagged model's nodes by module, operator or source.",
+        "compare": "Compare two tagged models module by module.",
+    },
+    "Act": {
+        "retag": "Carry tags from a model to its optimised version.",
+    },
+    "Check": {
+        "validate": "Check a model and its sidecar, and repair what can be repaired.",
+    },
+    "Shell": {
+        "completion": "Print the completion script of a shell.",
+    },
 }
+COMMANDS: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -34,7 +46,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
+        module = importlib.import_module(f"modelexport.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
@@ -48,8 +60,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import torch
 
-    from modelexport.frontend.inputs import Inputs
+    from modelexport.frontend.inputs.example_inputs import Inputs
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Shapes = dict[str, list[int]]
@@ -101,7 +101,8 @@ def open_source(
         ConfigError: a specification or a shape does not fit.
     """
     require_torch()
-    from modelexport.frontend import inputs, models
+    from modelexport.frontend.inputs import example_inputs as inputs
+    from modelexport.frontend.inputs import models
     from modelexport.ir.errors import InputError
 
     source = models.load_source(model, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
@@ -120,7 +121,7 @@ def open_source(
 
 def _dtype_of(name: str, found: Inputs | None, model: torch.nn.Module) -> str:
     """Element type of the input of that name among those the model or its file suggests; float where there is none."""
-    from modelexport.frontend.inputs import parameters_of
+    from modelexport.frontend.inputs.example_inputs import parameters_of
 
     if found is None:
         return "float"

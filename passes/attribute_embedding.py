@@ -10,8 +10,8 @@ from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.evidence import doc_carrier, own_tags
-from modelexport.passes.evidence.interop import ALL_VIEWER_KEYS, Interop, Viewers
+from modelexport.passes.evidence.records import doc_carrier, own_tags
+from modelexport.passes.evidence.records.interop import ALL_VIEWER_KEYS, Interop, Viewers
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Patch = dict[str, str | None]

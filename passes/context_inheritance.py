@@ -13,12 +13,12 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.confidence import confidence, estimate
-from modelexport.passes.evidence.flow import Flow, Kind
-from modelexport.passes.evidence.growth import flattened_products, likes, normalisations, products_of_biases
-from modelexport.passes.evidence.module_tree import ModuleTree, deepest, depth
-from modelexport.passes.evidence.parameters import ParameterIndex
-from modelexport.passes.evidence.surroundings import Situation, Surroundings, fit, nameless_weights, twentieths
+from modelexport.passes.evidence.inference.confidence import confidence, estimate
+from modelexport.passes.evidence.inference.flow import Flow, Kind
+from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations, products_of_biases
+from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
+from modelexport.passes.evidence.inference.situation import Situation, Surroundings, fit, nameless_weights, twentieths
+from modelexport.passes.evidence.names.parameters import ParameterIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule

@@ -9,7 +9,7 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
-from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 

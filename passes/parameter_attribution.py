@@ -11,13 +11,13 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.anchors import FUNCTIONAL, INITIALIZER, anchors
-from modelexport.passes.evidence.confidence import confidence
-from modelexport.passes.evidence.initializers import Initializers
-from modelexport.passes.evidence.parameters import ParameterIndex, owner_of
-from modelexport.passes.evidence.traces import adopt_modules, open_trace
-from modelexport.passes.evidence.weights_match import Owner, WeightIndex
+from modelexport.passes.evidence.inference.confidence import confidence
+from modelexport.passes.evidence.names.anchors import FUNCTIONAL, INITIALIZER, anchors
+from modelexport.passes.evidence.names.parameters import ParameterIndex, owner_of
+from modelexport.passes.evidence.values.initializers import Initializers
+from modelexport.passes.evidence.values.weights_match import Owner, WeightIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.pipeline.traces import adopt_modules, open_trace
 
 BIAS = "bias-of-product"
 

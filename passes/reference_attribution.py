@@ -12,9 +12,9 @@ from modelexport.ir.errors import ConfigError
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.evidence import own_tags
-from modelexport.passes.evidence.confidence import confidence
-from modelexport.passes.evidence.reference_index import ReferenceIndex
+from modelexport.passes.evidence.inference.confidence import confidence
+from modelexport.passes.evidence.records import own_tags
+from modelexport.passes.evidence.records.reference_index import ReferenceIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 

@@ -13,16 +13,16 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
-from modelexport.passes.evidence import doc_carrier, own_tags
-from modelexport.passes.evidence.aliases import aliases
-from modelexport.passes.evidence.anchors import anchors, is_used_above
-from modelexport.passes.evidence.confidence import confidence
-from modelexport.passes.evidence.merged_scopes import told_apart
-from modelexport.passes.evidence.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
-from modelexport.passes.evidence.own_tags import Record, Tables
-from modelexport.passes.evidence.parameters import ParameterIndex, Weights
-from modelexport.passes.evidence.scopes import ScopeWalk
-from modelexport.passes.evidence.torch_metadata import (
+from modelexport.passes.evidence.inference.confidence import confidence
+from modelexport.passes.evidence.names.aliases import aliases
+from modelexport.passes.evidence.names.anchors import anchors, is_used_above
+from modelexport.passes.evidence.names.merged_scopes import told_apart
+from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
+from modelexport.passes.evidence.names.scopes import ScopeWalk
+from modelexport.passes.evidence.records import doc_carrier, own_tags
+from modelexport.passes.evidence.records.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
+from modelexport.passes.evidence.records.own_tags import Record, Tables
+from modelexport.passes.evidence.records.torch_metadata import (
     NAME_SCOPES,
     NAMESPACE,
     SCRIPT_SCOPES,

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
-from modelexport.passes.evidence import doc_carrier, own_tags
-from modelexport.passes.evidence.interop import ALL_VIEWER_KEYS
+from modelexport.passes.evidence.records import doc_carrier, own_tags
+from modelexport.passes.evidence.records.interop import ALL_VIEWER_KEYS
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 

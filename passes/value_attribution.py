@@ -9,14 +9,14 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.trace_file import Trace
+from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.answers import Answer, answers
-from modelexport.passes.evidence.graph_values import fit_inputs
-from modelexport.passes.evidence.traces import adopt_modules, open_trace
-from modelexport.passes.evidence.views import graph_view
+from modelexport.passes.evidence.values.run_votes import Answer, answers
+from modelexport.passes.evidence.values.view_building import graph_view
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
-from modelexport.passes.pipeline.limits import check_memory
+from modelexport.passes.pipeline.traces import adopt_modules, open_trace
+from modelexport.passes.running.graph_values import fit_inputs
 
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
 FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "owner-scope"})

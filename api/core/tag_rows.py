@@ -18,7 +18,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
 from modelexport.ir.node import Node, shown
 from modelexport.ir.operators import role
-from modelexport.passes.evidence import doc_carrier, own_tags
+from modelexport.passes.evidence.records import doc_carrier, own_tags
 
 
 @dataclass(frozen=True, slots=True)

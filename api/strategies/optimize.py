@@ -26,7 +26,7 @@ def optimize_file(result: dict[str, Any], *, embed: bool = True, torch_nn: bool 
     from modelexport.ir.facts import Fact
     from modelexport.ir.io.sidecar import write_sidecar
     from modelexport.passes import PassContext, PassManager
-    from modelexport.passes.pipeline.report import model_summary
+    from modelexport.passes.report import model_summary
 
     path = Path(result["output_path"])
     model = tagged_model(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from modelexport.frontend.exporter import Evidence, HierarchyExporter
+from modelexport.frontend.export.exporter import Evidence, HierarchyExporter
 
 
 class UsageBasedExporter(HierarchyExporter):

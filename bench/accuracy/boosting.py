@@ -10,8 +10,8 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from modelexport.passes.evidence.confidence import names, numbers
-from modelexport.passes.evidence.surroundings import Place, Situation
+from modelexport.passes.evidence.inference.confidence import names, numbers
+from modelexport.passes.evidence.inference.situation import Place, Situation
 
 Guess = tuple[str, Situation, bool]  # architecture, situation, whether the tag was right
 Model = dict[str, Any]

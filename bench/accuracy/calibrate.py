@@ -23,7 +23,7 @@ from typing import Any
 import boosting
 from tables import error
 
-TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "confidence.json"
+TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "inference" / "confidence.json"
 WEIGHT = 10.0
 FOLDS = 10
 FEW = 3  # architectures; what fewer have shown is chance
@@ -35,7 +35,7 @@ Shares = dict[str, Any]  # what confidence.json holds
 
 def kinds(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
     """Which kind of graph each case was in each situation."""
-    from modelexport.passes.evidence.confidence import kind_of_graph
+    from modelexport.passes.evidence.inference.confidence import kind_of_graph
 
     counts: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0])
     for row in rows:
@@ -80,7 +80,7 @@ def measure(rows: list[Row], old: Shares) -> Shares:
 
 def confidences(rows: list[Row], shares: Shares) -> list[tuple[float, bool]]:
     """The confidence that ``shares`` give each tag, and whether the tag is right."""
-    from modelexport.passes.evidence.confidence import estimate
+    from modelexport.passes.evidence.inference.confidence import estimate
 
     graph = kinds(rows)
     given = []

@@ -104,7 +104,7 @@ def _optimised(base: Path, target: Path, run: Callable[[Path, Path], None]) -> N
 
 
 def _trace(model: str, folder: Path) -> None:
-    from modelexport.frontend.value_trace import write_trace
+    from modelexport.frontend.trace.value_trace import write_trace
 
     network, example = models.get(model)
     write_trace(network, example, folder / "model.htptrace")

@@ -11,11 +11,11 @@ from typing import Any
 import onnx
 
 from modelexport.ir.graph import Graph
-from modelexport.ir.io import wire
 from modelexport.ir.io.patches import apply_patches, patch_new
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node, text
 from modelexport.ir.ordering import Edits
+from modelexport.ir.proto import wire
 
 
 def assemble(model: Model) -> onnx.ModelProto:

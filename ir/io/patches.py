@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import onnx
 
-from modelexport.ir.io import wire
 from modelexport.ir.model import Model
 from modelexport.ir.node import Absent, Node, text
+from modelexport.ir.proto import wire
 
 _DOC = onnx.NodeProto.DESCRIPTOR.fields_by_name["doc_string"].number
 Patch = Mapping[str, str | None]

@@ -17,8 +17,8 @@ from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 
 from modelexport.ir.errors import GraphError
-from modelexport.ir.io import wire
 from modelexport.ir.node import shown, text
+from modelexport.ir.proto import wire
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph

@@ -1,6 +1,4 @@
-"""modelexport.passes.evidence"""
+"""What several passes read."""
 
-if (
-    __name__ != "modelexport.passes.evidence"
-):  # from the root of a checkout the folder's own name would import a second copy
+if __name__ != "modelexport.passes.evidence":
     raise ImportError(f"import this package as modelexport.passes.evidence, not as {__name__}")

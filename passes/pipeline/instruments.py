@@ -10,8 +10,8 @@ from modelexport.ir.errors import PassError
 from modelexport.ir.facts import Fact, Violation
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.manager import Instrument, PassRun
-from modelexport.passes.pipeline.report import note_text
 from modelexport.passes.pipeline.text import Pipeline
+from modelexport.passes.report import note_text
 
 Write = Callable[[str], None]
 

@@ -11,10 +11,10 @@ from types import TracebackType
 
 from modelexport.ir.errors import CoverageValidationError, GraphError, ModelExportError, PassError, VerifyError
 from modelexport.ir.facts import Fact, describe
+from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
-from modelexport.passes.pipeline.limits import check_memory
 from modelexport.passes.pipeline.text import Element, Pipeline
 
 

@@ -31,8 +31,8 @@ PASSES: dict[str, str] = {
     "coverage-validation": "modelexport.passes.coverage_validation:CoverageValidation",
     "attribute-embedding": "modelexport.passes.attribute_embedding:AttributeEmbedding",
     "strip-tags": "modelexport.passes.strip_tags:StripTags",
-    "constant-folding": "modelexport.passes.constant_folding:ConstantFolding",
-    "constant-deduplication": "modelexport.passes.constant_deduplication:ConstantDeduplication",
+    "constant-folding": "modelexport.passes.rewriting.constant_folding:ConstantFolding",
+    "constant-deduplication": "modelexport.passes.rewriting.constant_deduplication:ConstantDeduplication",
 }
 _INFER_AND_WRITE = "context-inheritance,fallback-tagging,coverage-validation,attribute-embedding"
 PIPELINES: dict[str, str] = {

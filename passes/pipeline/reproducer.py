@@ -15,7 +15,7 @@ from modelexport.ir.io.writer import save_model, to_bytes
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.node import Absent
-from modelexport.passes.evidence import own_tags
+from modelexport.passes.evidence.records import own_tags
 from modelexport.passes.pipeline.base import Pass
 from modelexport.passes.pipeline.manager import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline

@@ -27,7 +27,7 @@ def bench():
 
 @pytest.fixture(scope="module")
 def cases(bench, tmp_path_factory):
-    from modelexport.frontend.value_trace import write_trace
+    from modelexport.frontend.trace.value_trace import write_trace
 
     folder = tmp_path_factory.mktemp("accuracy") / "awkward"
     folder.mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelexport.passes.pipeline.testtext import read_text
+from modelexport.passes.testing.text import read_text
 
 TEXT = """
     g (float[N] X) => (float[N] Y) {

@@ -1,6 +1,6 @@
 """Golden tests of the command line: model, commands and expected output in one file under tests/golden.
 
-A file is prose up to its first section. A section ``== NAME.onnx`` is a model in ONNX text (see passes/testing.py),
+A file is prose up to its first section. A section ``== NAME.onnx`` is a model in ONNX text (see passes.testing),
 one ``== NAME`` any other file; ``== $ COMMAND`` is a command and what it prints: stdout, then stderr with ``! `` before
 each line, then ``[STATUS]`` unless that is 0. ``...`` in a line stands for any text, alone on a line for any lines.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from modelexport.cli import htp_opt
-from modelexport.passes.pipeline.testtext import read_text
+from modelexport.passes.testing.text import read_text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

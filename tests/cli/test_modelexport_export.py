@@ -363,6 +363,6 @@ def test_a_hub_id_that_is_not_there_is_one_line(export: Export) -> None:
 def test_a_hub_that_does_not_answer_is_not_asked_again(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("modelexport.frontend.models.getproxies", dict)
+    monkeypatch.setattr("modelexport.frontend.inputs.models.getproxies", dict)
     code, _, err = export("nobody/nothing-here", "o.onnx")
     assert code == 2 and err.startswith("error: nobody/nothing-here: ") and len(err.splitlines()) == 1

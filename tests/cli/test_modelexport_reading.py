@@ -44,7 +44,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 def test_every_command_has_help_with_examples(run: Run) -> None:
     listed = run("--help")[1]
-    for name, (_, line) in command.COMMANDS.items():
+    for name, line in command.COMMANDS.items():
         code, text, _ = run(name, "--help")
         assert code == 0
         assert line in " ".join(text.split()), f"{name}: its help does not begin as the list says"

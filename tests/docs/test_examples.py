@@ -31,7 +31,7 @@ def prepare(folder: Path) -> None:
     import onnxruntime
 
     from modelexport import HierarchyExporter
-    from modelexport.frontend.value_trace import write_trace
+    from modelexport.frontend.trace.value_trace import write_trace
 
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.GELU()))
     inputs = torch.randn(2, 4)
@@ -84,7 +84,7 @@ def test_every_command_and_configuration_key_is_documented() -> None:
 
 
 def test_documented_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelexport.frontend.options import Environment, read_environment
+    from modelexport.frontend.inputs.options import Environment, read_environment
 
     (block,) = [each for each in BLOCKS if each.language == "bash" and "export MODELEXPORT_" in each.code]
     collector.Reader(run).read(block, monkeypatch.setenv)

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from modelexport.frontend.exporter import HierarchyExporter
+from modelexport.frontend.export.exporter import HierarchyExporter
 
 TORCHSCRIPT = [{"dynamo": False, "opset_version": 14}, {"dynamo": False, "opset_version": 17}]
 DYNAMO = [{"dynamo": True}, {"dynamo": True, "opset_version": 18}, {"dynamo": True, "opset_version": 17}]

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from modelexport.frontend.exporter import HierarchyExporter
+from modelexport.frontend.export.exporter import HierarchyExporter
 
 
 def bert() -> Any:

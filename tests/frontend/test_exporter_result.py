@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modelexport.frontend.exporter import HierarchyExporter
+from modelexport.frontend.export.exporter import HierarchyExporter
+from modelexport.frontend.inputs.options import read_options
 from modelexport.frontend.monitor.data import HTPExportStep
-from modelexport.frontend.options import read_options
 from modelexport.ir.errors import ConfigError, ExportError, InputError, MemoryLimitExceeded, PipelineError
 
 

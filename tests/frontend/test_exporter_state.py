@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modelexport.frontend import calls, scopes
-from modelexport.frontend.exporter import HierarchyExporter
-from modelexport.frontend.torch_internals import torchscript_utils
+from modelexport.frontend.export.exporter import HierarchyExporter
+from modelexport.frontend.torch import calls, scopes
+from modelexport.frontend.torch.torch_internals import torchscript_utils
 from modelexport.ir.errors import ExportError, OutputError
 
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modelexport.frontend.demo import run_demo
-from modelexport.frontend.exporter import HierarchyExporter
-from modelexport.frontend.inputs import from_specs, infer, normalise
-from modelexport.frontend.models import load_source
-from modelexport.frontend.trace import trace_model
+from modelexport.frontend.export.exporter import HierarchyExporter
+from modelexport.frontend.inputs.demo import run_demo
+from modelexport.frontend.inputs.example_inputs import from_specs, infer, normalise
+from modelexport.frontend.inputs.models import load_source
+from modelexport.frontend.trace.module_trace import trace_model
 from modelexport.ir.errors import ConfigError, ExportError, InputError
 
 
@@ -166,7 +166,7 @@ def test_names_of_nothing(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_importable_callable() -> None:
-    source = load_source("modelexport.frontend.demo:transformer")
+    source = load_source("modelexport.frontend.inputs.demo:transformer")
     assert type(source.model).__name__ == "DemoTransformer"
     assert source.inputs is not None and source.inputs.names() == ["input_ids"]
 

@@ -16,8 +16,8 @@ from onnx import helper
 
 from modelexport.ir import load_model
 from modelexport.ir.errors import InputError
-from modelexport.ir.io import wire
 from modelexport.ir.io.reader import from_proto
+from modelexport.ir.proto import wire
 
 GOOD = serialized(loss_cases.build("nested_bodies"))
 

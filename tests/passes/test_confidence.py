@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from modelexport.passes import PassContext, PassManager
 from modelexport.passes.context_inheritance import ContextInheritance
-from modelexport.passes.evidence.confidence import confidence, estimate, names, numbers
-from modelexport.passes.evidence.surroundings import PLACED, UNPLACED, Place, Situation, fit, twentieths
+from modelexport.passes.evidence.inference.confidence import confidence, estimate, names, numbers
+from modelexport.passes.evidence.inference.situation import PLACED, UNPLACED, Place, Situation, fit, twentieths
 from modelexport.passes.testing import make_model, run_pass
 
-DATA = json.loads((files("modelexport.passes.evidence") / "confidence.json").read_text(encoding="utf-8"))
+DATA = json.loads((files("modelexport.passes.evidence.inference") / "confidence.json").read_text(encoding="utf-8"))
 
 _CHAIN = """
     agraph (float[2,4] X) => (float[2,4] Y)

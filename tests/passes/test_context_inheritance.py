@@ -7,7 +7,7 @@ import pytest
 from modelexport.ir.errors import PipelineError
 from modelexport.ir.io.writer import to_bytes
 from modelexport.passes import Pipeline
-from modelexport.passes.evidence.confidence import confidence
+from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.testing import check, make_model, run_pass
 
 PASS = "context-inheritance"

@@ -10,8 +10,8 @@ from modelexport.ir.errors import InputError
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.trace_file import Parameter, Trace, save_trace
 from modelexport.ir.modules import Module
-from modelexport.passes.evidence.fingerprints import fingerprint, row_samples
-from modelexport.passes.evidence.weights_match import WeightIndex
+from modelexport.passes.evidence.values.fingerprints import fingerprint, row_samples
+from modelexport.passes.evidence.values.weights_match import WeightIndex
 from modelexport.passes.parameter_attribution import ParameterAttribution
 from modelexport.passes.pipeline.base import PassContext
 

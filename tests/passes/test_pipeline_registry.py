@@ -54,8 +54,10 @@ def test_every_pass_of_ours_is_registered_under_its_own_name() -> None:
         found = registry.find(name)
         assert isinstance(found, type) and found.name == name
         stem = name.replace("-", "_")
-        assert target == f"modelexport.passes.{stem}:{name.title().replace('-', '')}"
-        assert found.__doc__ and found.__module__ == f"modelexport.passes.{stem}"
+        module, _, class_name = target.partition(":")
+        assert class_name == name.title().replace("-", "") and module.rpartition(".")[2] == stem
+        assert module.split(".")[:2] == ["modelexport", "passes"]
+        assert found.__doc__ and found.__module__ == module
     for name in PIPELINES:
         Pipeline.parse(name, registry=registry).check()
 

@@ -10,7 +10,7 @@ from modelexport.ir import load_model
 from modelexport.ir.errors import ConfigError, InputError
 from modelexport.ir.io.sidecar import write_sidecar
 from modelexport.ir.io.writer import save_model, to_bytes
-from modelexport.passes.evidence.reference_index import ReferenceIndex
+from modelexport.passes.evidence.records.reference_index import ReferenceIndex
 from modelexport.passes.testing import assert_attributions, check, make_model, run_pass
 
 _REFERENCE = """

@@ -5,15 +5,15 @@ import onnx
 import pytest
 import torch
 
-from modelexport.frontend.value_trace import record, write_trace
+from modelexport.frontend.trace.value_trace import record, write_trace
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import InputError, MemoryLimitExceeded
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.trace_file import load_trace, save_trace
 from modelexport.passes import PassManager, Pipeline
-from modelexport.passes.evidence.fingerprints import close, fingerprint, is_rich, similarity
-from modelexport.passes.evidence.graph_values import fit_inputs, run_graph
+from modelexport.passes.evidence.values.fingerprints import close, fingerprint, is_rich, similarity
 from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.running.graph_values import fit_inputs, run_graph
 from modelexport.passes.value_attribution import ValueAttribution
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from modelexport.passes.pipeline.testtext import read_text
+from modelexport.passes.testing.text import read_text
 
 SAMPLE = Path(__file__).parent / "sample_package"
 MODEL = 'g (float[N] X) => (float[N] Y) { a = Relu (X) ["/head/Neg"] Y = Neg (a) }'

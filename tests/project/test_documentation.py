@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from modelexport.passes.evidence.confidence import CONFIDENCE
+from modelexport.passes.evidence.inference.confidence import CONFIDENCE
 from modelexport.passes.pipeline.registry import PASSES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE_FOLDERS = ("api", "cli", "frontend", "ir", "passes")
+SOURCE_FOLDERS = ("analysis", "api", "cli", "frontend", "ir", "passes", "views")
 TEXT_FOLDERS = (*SOURCE_FOLDERS, "tests", "docs", "bench", ".ci")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".json", ".sh", ".onnxtxt", ".cfg", ""}
 MAX_LINES = 400

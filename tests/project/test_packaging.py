@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("api", "cli", "frontend", "ir", "passes")
+FOLDERS = ("analysis", "api", "cli", "frontend", "ir", "passes", "views")
 CONFIG: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGE_DIR: dict[str, str] = CONFIG["tool"]["setuptools"]["package-dir"]
 

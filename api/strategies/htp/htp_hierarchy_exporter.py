@@ -1,3 +1,3 @@
 """The main exporter under its documented import path."""
 
-from modelexport.frontend.exporter import HierarchyExporter as HierarchyExporter
+from modelexport.frontend.export.exporter import HierarchyExporter as HierarchyExporter

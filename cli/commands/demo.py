@@ -1,0 +1,43 @@
+"""``modelexport demo``: something to look at without having a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelexport.cli.common import format_option, talk, talk_options
+from modelexport.cli.output import put, put_json, summary_text
+from modelexport.cli.source import require_torch
+
+
+@click.command("demo", short_help="Export a small built-in transformer and show its module tree.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("modelexport-demo"))
+@click.option("--exporter", type=click.Choice(["auto", "torchscript", "dynamo"]), default="auto", show_default=True)
+@format_option("table", "json")
+@talk_options
+def command(folder: Path, exporter: str, fmt: str) -> None:
+    """Export a small built-in transformer and show its module tree.
+
+    The files go to FOLDER [modelexport-demo].
+
+    \b
+    Examples:
+      modelexport demo
+      modelexport demo elsewhere --exporter dynamo
+    """
+    from modelexport.cli.commands.analyze import summarize
+
+    require_torch()
+    from modelexport.frontend.inputs.demo import run_demo
+
+    talk().say(f"exporting demo:transformer to {folder}")
+    with talk().around_model_code():
+        result = run_demo(folder, exporter=exporter)
+    summary = summarize(Path(result["output_path"]))
+    if fmt == "json":
+        put_json(summary)
+        return
+    put(summary_text(summary))
+    put(f"\nmodel    {result['output_path']}\nsidecar  {result['sidecar_path']}")
+    put(f"\nNext: modelexport analyze {result['output_path']} --filter-tag '*/Block.0/*'")

@@ -1,0 +1,233 @@
+"""One export from start to end: trace, export, passes, files, result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelexport.frontend.export.attributing import apply_scopes
+from modelexport.frontend.export.exported import Exported, ExporterName
+from modelexport.frontend.export.exporter import Settings
+from modelexport.frontend.export.pipelines import build_pipeline, trace_file
+from modelexport.frontend.export.publish import publish, scratch_folder
+from modelexport.frontend.export.result import Measurements, Saved, build_result, read_saved
+from modelexport.frontend.export.steps import Steps
+from modelexport.frontend.export.weights import write_embedded
+from modelexport.frontend.inputs.example_inputs import Inputs, normalise
+from modelexport.frontend.inputs.names import check_names
+from modelexport.frontend.inputs.options import ExportOptions, read_environment, read_options
+from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.torch.state import kept_buffers
+from modelexport.frontend.trace.module_trace import ModelTrace, module_paths, module_table, runs, trace_model
+from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
+from modelexport.ir.io.atomic import check_writable
+from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
+from modelexport.ir.io.writer import save_model
+from modelexport.ir.model import Model
+from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.pipeline.instruments import memory_mb
+from modelexport.passes.pipeline.manager import PassManager, RunReport
+
+logger = logging.getLogger("modelexport.frontend")
+
+
+class ExportJob:
+    """One call of ``HierarchyExporter.export``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: torch.nn.Module,
+        example_inputs: Any,
+        output_path: str | PathLike[str],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.example_inputs = example_inputs
+        self.keywords = kwargs
+        self.started = time.perf_counter()
+        self.target = Path(output_path)
+
+    def run(self) -> dict[str, Any]:
+        """Do it; see ``HierarchyExporter.export``."""
+        steps = Steps(self.settings, self.target)
+        try:
+            self._prepare()
+            with scratch_folder(self.target) as scratch, kept_buffers(self.model):
+                result = self._run(steps, scratch)
+        except BaseException as error:
+            steps.failed(error)
+            with suppress(OutputError):
+                steps.finish()
+            raise
+        steps.done(HTPExportStep.COMPLETE, export_time=time.perf_counter() - self.started, warnings=result["warnings"])
+        result["warnings"] += steps.finish()
+        return result
+
+    def _prepare(self) -> None:
+        """Read everything that can be read before the model runs."""
+        self.environment = read_environment()
+        if not isinstance(self.model, torch.nn.Module):
+            raise InputError(f"model is {type(self.model).__name__}, not a torch.nn.Module")
+        self.options: ExportOptions = read_options(self.settings.exporter, self.keywords)
+        check_writable(self.target)
+        self.pipeline = build_pipeline(self.settings)
+        self.warnings: list[str] = list(self.options.warnings)
+
+    def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
+        steps.prepared(self.model, self.settings, self.target)
+        self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords, self.model)
+        steps.generated(self.inputs)
+        steps.found(self.model)
+        trace = self._trace()
+        steps.traced(trace)
+        self._check_memory("after the trace")
+        exported = self._export()
+        check_names(exported.proto.graph, self.options.torch, exported.weights)
+        self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
+        self._check_memory("after the export")
+        began = time.perf_counter()
+        graph = exported.to_model(
+            scratch / self.target.name,
+            external_data=self.options.external_data,
+            read_weights=not self.pipeline.annotates_only,
+        )
+        graph.modules = trace.modules
+        if self.settings.evidence == "scope":
+            apply_scopes(graph, exported.paths)
+        reading = time.perf_counter() - began
+        opset = exported.opset_version
+        steps.done(
+            HTPExportStep.EXPORT,
+            strategy=self.settings.strategy,
+            exporter=exported.exporter,
+            opset_version=opset,
+            warnings=list(self.warnings),
+        )
+        report = self._tag(graph, scratch)
+        steps.tagged(graph, self.pipeline.recorded())
+        saved = self._save(graph, exported, scratch)
+        self._check_memory("before the files are put in place")
+        files = publish(scratch, self.target)
+        steps.done(HTPExportStep.SAVE, files=files, file_size=_size(files))
+        self.warnings += [line for line in graph.warnings if line not in self.warnings]
+        return build_result(
+            self.settings,
+            self.target,
+            files,
+            exported.exporter,
+            opset,
+            trace,
+            saved,
+            self.warnings,
+            self._measurements(report, reading),
+        )
+
+    def _trace(self) -> ModelTrace:
+        if self.settings.evidence == "parameter":
+            return ModelTrace(module_table(module_paths(self.model)), (), ())
+        try:
+            return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
+        except ExportError as error:
+            if self.settings.evidence == "trace" or not runs(self.model, self.inputs.args, self.inputs.kwargs):
+                raise
+            # Models that compile parts of themselves (torch.cond does) can't be watched, yet exporters can trace them.
+            self.warnings.append(f"the model can't be watched, so its modules are listed without calls: {error}")
+            return ModelTrace(module_table(module_paths(self.model)), (), ())
+
+    def _export(self) -> Exported:
+        failures: list[str] = []
+        for exporter in self.options.order:
+            try:
+                exported = self._export_with(exporter)
+            except ExportError as error:
+                failures.append(str(error))
+                if exporter == self.options.order[-1]:
+                    if len(failures) == 1:
+                        raise
+                    raise ExportError("; ".join(failures)) from error
+                logger.info("%s; trying the other one", error)
+                continue
+            self.warnings += [f"{failure}; the {exporter} exporter was used instead" for failure in failures]
+            return exported
+        raise AssertionError("unreachable: there is always an exporter to try")
+
+    def _export_with(self, exporter: ExporterName) -> Exported:
+        if exporter == "torchscript":
+            from modelexport.frontend.torch.torchscript import export_torchscript
+
+            scopes = self.settings.evidence == "scope"
+            return export_torchscript(self.model, self.inputs, self.options.for_torchscript(), scopes=scopes)
+        from modelexport.frontend.torch.dynamo import export_dynamo
+
+        return export_dynamo(
+            self.model,
+            self.inputs,
+            self.options.for_dynamo(),
+            self.options.opset_version,
+            strict_opset=self.settings.exporter == "dynamo" or self.options.order == ("dynamo",),
+        )
+
+    def _tag(self, graph: Model, scratch: Path) -> RunReport:
+        with trace_file(self.settings, self.model, self.inputs) as trace:
+            context = PassContext(trace=trace, memory_limit_mb=self.environment.memory_limit_mb)
+            report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
+        if self.environment.auxiliary_debug:
+            from modelexport.frontend.export.auxiliary import log_auxiliary
+
+            log_auxiliary(graph)
+        return report
+
+    def _save(self, graph: Model, exported: Exported, scratch: Path) -> Saved:
+        model_file = scratch / self.target.name
+        if exported.weights:
+            write_embedded(graph, exported.weights, model_file)
+        else:
+            save_model(graph, model_file, external_data="keep")
+        sidecar: Path | None = None
+        if self.settings.sidecar:
+            sidecar = scratch / sidecar_path(self.target).name
+            about = {"strategy": self.settings.strategy, "exporter": exported.exporter}
+            write_sidecar(
+                graph,
+                sidecar,
+                exporter=about,
+                pipeline=self.pipeline.recorded(),
+                model_path=self.target,
+                torch_nn=self.settings.torch_nn,
+            )
+        return read_saved(model_file, sidecar if not self.settings.embed else None)
+
+    def _measurements(self, report: RunReport, reading: float) -> Measurements:
+        times: dict[str, float] = {}
+        for run in report.runs:
+            times[run.name] = times.get(run.name, 0.0) + run.seconds
+        monitoring = self.settings.monitoring or self.environment.profiling
+        return Measurements(
+            enabled=monitoring,
+            seconds=time.perf_counter() - self.started,
+            reading=reading,
+            passes=times,
+            peak_mb=int(memory_mb()[1]),
+        )
+
+    def _check_memory(self, when: str) -> None:
+        limit = self.environment.memory_limit_mb
+        if limit is not None:
+            used = memory_mb()[0]
+            if used > limit:
+                raise MemoryLimitExceeded(
+                    f"{when}: {used:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit}"
+                )
+
+
+def _size(files: Mapping[str, Path]) -> int:
+    return sum(path.stat().st_size for role, path in files.items() if role in ("model", "data"))

@@ -1,0 +1,234 @@
+"""Which module every node of a TorchScript export is from, read off the exporter's own scopes.
+
+While it traces, torch gives each node the scope of the module call it runs in, and its ONNX lowering hands the scope
+on to every node it makes. The scopes are lost only when the file is written, so we stand around three functions of the
+exporter (plain Python attributes) for the time of one export:
+
+- ``_setup_trace_module_map`` names the scopes. A scope component is ``class::attribute``; node names are built from the
+  attribute alone, so the class part carries a number of ours for the absolute path and the names stay torch's own.
+- ``_jit_pass_onnx_function_substitution`` inlines ``@torch.jit.script`` functions and drops the scope of the call.
+- ``_jit_pass_onnx_assign_scoped_names_for_node_and_value`` is the last pass before the file: there we read.
+
+Operators of forward hooks run outside the scope of their module. They are recognised by a stack frame in the node's
+source range: modules with hooks are called through a function whose name carries the module's number.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from modelexport.frontend.torch.calls import Call, watch_calls
+
+_TOKEN = re.compile(r"(?:^|/)htp(\d+)::")
+_SCRIPT = re.compile(r"(?:^|/)htpscript(\d+)$")
+_FRAME = re.compile(r": (?:htp_call_(\d+)|(_slow_forward))$")
+
+MAP_HOOK = "_setup_trace_module_map"
+NAME_HOOK = "_jit_pass_onnx_assign_scoped_names_for_node_and_value"
+SCRIPT_HOOK = "_jit_pass_onnx_function_substitution"
+
+
+class ScopeCapture:
+    """Collects ``paths``: value name to module path, for every node output that the exporter knows a scope of.
+
+    ``missing`` names the hook points that this torch does not have; without the first two nothing is collected.
+    """
+
+    def __init__(self, names: Mapping[torch.nn.Module, str]) -> None:
+        self.names = names
+        self.paths: dict[str, str] = {}
+        self.missing: list[str] = []
+        self._modules = list(names)
+        self._paths = list(names.values())
+        self._numbers = {module: number for number, module in enumerate(names)}
+        self._hooked = _has_global_hooks() or any(map(_has_hooks, names))
+        self._frames: dict[int, Call] = {}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Stand in the exporter for one export; everything is put back afterwards."""
+        from modelexport.frontend.torch import torch_internals
+
+        utils = torch_internals.torchscript_utils()
+        with ExitStack() as stack:
+            if has_point(utils, MAP_HOOK) and has_point(torch._C, NAME_HOOK):
+                stack.enter_context(replaced(utils, MAP_HOOK, self._map_modules))
+                stack.enter_context(replaced(torch._C, NAME_HOOK, self._read_scopes))
+                if has_point(torch._C, SCRIPT_HOOK):
+                    stack.enter_context(replaced(torch._C, SCRIPT_HOOK, self._inline_scripted))
+                if self._hooked:
+                    stack.enter_context(watch_calls(self._framed))
+            self.missing = [
+                name
+                for owner, name in ((utils, MAP_HOOK), (torch._C, NAME_HOOK), (torch._C, SCRIPT_HOOK))
+                if not has_point(owner, name)
+            ]
+            yield
+
+    def _map_modules(self, original: Call, model: torch.nn.Module, as_functions: Any) -> Any:
+        result = original(model, as_functions)
+        if not as_functions:  # functions are named after the class part: leave it alone
+            import torch.jit._trace
+
+            known = torch.jit._trace._trace_module_map or {}
+            torch.jit._trace._trace_module_map = {
+                module: re.sub(r"^.*?::", f"htp{self._numbers[module]}::", scope, count=1)
+                if module in self._numbers
+                else scope
+                for module, scope in known.items()
+            }
+        return result
+
+    def _inline_scripted(self, original: Call, graph: Any) -> Any:
+        """Give the nodes of an inlined script function a scope that names the caller."""
+        calls = [node for node in _walk(graph) if node.kind() == "prim::CallFunction"]
+        numbers = {number for node in calls if (number := _number(node.scopeName())) is not None}
+        if not numbers:
+            return original(graph)
+        donors = _donors(numbers)
+        for call in calls:
+            marker = graph.create("prim::htp_call", [], 0)
+            marker.insertBefore(call)
+            number = _number(call.scopeName())
+            if number is not None:
+                marker.copyMetadata(donors[number])
+        result = original(graph)
+        _spread(graph)
+        return result
+
+    def _read_scopes(self, original: Call, graph: Any) -> Any:
+        found: list[tuple[Any, str]] = []
+        blank: Any = None
+        for node in _walk(graph):
+            scope = node.scopeName()
+            scripted = _SCRIPT.search(scope)
+            if scripted:
+                found.append((node, self._paths[int(scripted[1])]))
+                # torch names no nodes of script functions; without our scope it will not name these either
+                if blank is None:
+                    blank = graph.create("prim::htp_blank", [], 0)
+                node.copyMetadata(blank)
+                continue
+            number = self._frame_of(node) if self._hooked else None
+            if number is None:
+                number = _number(scope)
+            if number is not None:
+                found.append((node, self._paths[number]))
+        if blank is not None:
+            blank.destroy()
+        result = original(graph)
+        for node, path in found:
+            for output in node.outputs():
+                self.paths[output.debugName()] = path
+        return result
+
+    def _framed(self, module: torch.nn.Module, proceed: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        number = self._numbers.get(module)
+        if number is None or not (_has_hooks(module) or _has_global_hooks()):
+            return proceed(module, *args, **kwargs)
+        frame = self._frames.get(number)
+        if frame is None:
+            frame = self._frames[number] = _named_frame(f"htp_call_{number}")
+        return frame(proceed, module, args, kwargs)
+
+    def _frame_of(self, node: Any) -> int | None:
+        """Number of the module whose hook made the node; None when its forward did."""
+        for line in node.sourceRange().splitlines():  # innermost frame first
+            match = _FRAME.search(line)
+            if match:
+                return int(match[1]) if match[1] else None
+        return None
+
+
+def has_point(owner: Any, name: str) -> bool:
+    """Whether this torch has a function to stand around."""
+    return hasattr(owner, name)
+
+
+def _number(scope: str) -> int | None:
+    last = None
+    for match in _TOKEN.finditer(scope):
+        last = match
+    return int(last[1]) if last else None
+
+
+def _walk(graph: Any) -> Iterator[Any]:
+    """Nodes of a torch graph or block and of the blocks inside, in order."""
+    for node in list(graph.nodes()):
+        yield node
+        for block in node.blocks():
+            yield from _walk(block)
+
+
+def _spread(block: Any) -> None:
+    """Copy each marker's scope to the nodes behind it that have none, up to one that has; drop the markers."""
+    marker: Any = None
+    used: list[Any] = []
+    for node in list(block.nodes()):
+        if node.kind() == "prim::htp_call":
+            marker = node
+            used.append(node)
+        elif node.scopeName():
+            marker = None
+            for inner in node.blocks():
+                _spread(inner)
+        elif marker is not None and marker.scopeName():
+            for inlined in (node, *(each for inner in node.blocks() for each in _walk(inner))):
+                inlined.copyMetadata(marker)
+    for node in used:
+        node.destroy()
+
+
+def _donors(numbers: set[int]) -> dict[int, Any]:
+    """Nodes whose scopes name the given paths. Scopes are only made while torch traces, so a tiny trace makes them."""
+
+    def sums(value: torch.Tensor) -> torch.Tensor:
+        state: Any = torch._C._get_tracing_state()
+        for number in numbers:
+            state.push_scope(f"htpscript{number}")
+            value = value + value
+            state.pop_scope()
+        return value
+
+    from torch.jit import _trace
+
+    graph = _trace._get_trace_graph(sums, (torch.zeros(1),))[0]  # type: ignore[no-untyped-call]
+    return {int(match[1]): node for node in graph.nodes() if (match := _SCRIPT.search(node.scopeName()))}
+
+
+def _named_frame(name: str) -> Call:
+    def frame(proceed: Call, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return proceed(module, *args, **kwargs)
+
+    return types.FunctionType(frame.__code__.replace(co_name=name, co_qualname=name), globals(), name)
+
+
+def _has_hooks(module: torch.nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _has_global_hooks() -> bool:
+    from torch.nn.modules import module
+
+    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)
+
+
+@contextmanager
+def replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+    """``owner.name`` calls ``wrapper(original, ...)`` meanwhile."""
+    original = getattr(owner, name)
+
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, *args, **kwargs)
+
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)

@@ -1,0 +1,160 @@
+"""Everything an export disturbs, and putting it back: the model, torch's globals, random state, standard output."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+logger = logging.getLogger("modelexport.frontend")
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Put the random state of Python, numpy and torch back afterwards."""
+    import numpy as np
+
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=_cuda_devices()):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode; each gets its own flag back afterwards."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def kept_model(model: torch.nn.Module) -> Iterator[None]:
+    """Put training flags, forward hooks and an instance's own ``forward`` back afterwards, module by module.
+
+    torch itself gives all modules the root's training flag back, and ``export_modules_as_functions`` leaves hooks.
+    """
+    kept = [
+        (module, module.training, dict(module._forward_hooks), dict(module._forward_pre_hooks))
+        for module in model.modules()
+    ]
+    forward = model.__dict__.get("forward")
+    try:
+        yield
+    finally:
+        for module, training, hooks, pre_hooks in kept:
+            module.training = training
+            for own, before in ((module._forward_hooks, hooks), (module._forward_pre_hooks, pre_hooks)):
+                for key in own.keys() - before.keys():
+                    del own[key]
+            module.__dict__.pop("_onnx_attrs", None)
+        if model.__dict__.get("forward") is not forward:
+            if forward is None:
+                del model.__dict__["forward"]
+            else:
+                model.__dict__["forward"] = forward
+
+
+@contextmanager
+def kept_buffers(model: torch.nn.Module) -> Iterator[None]:
+    """Put buffers back that change in a forward, as the statistics of batch norms do in training mode."""
+    kept = [
+        (module._buffers, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and not isinstance(buffer, torch.nn.parameter.UninitializedBuffer)
+    ]
+    try:
+        yield
+    finally:
+        with torch.inference_mode(any(buffer.is_inference() for _, _, buffer, _ in kept)):
+            for buffers, name, buffer, value in kept:
+                if not torch.equal(buffer, value):  # batch norms write without counting it as a change
+                    buffer.detach().copy_(value)
+                if buffers.get(name) is not buffer:
+                    buffers[name] = buffer
+
+
+@contextmanager
+def kept_torch_state() -> Iterator[None]:
+    """Put grad mode, the autocast cache and the exporters' module globals back afterwards."""
+    import torch.jit._trace
+
+    from modelexport.frontend.torch.torch_internals import torchscript_utils
+
+    settings: Any = getattr(torchscript_utils(), "GLOBALS", None)
+    before = dict(vars(settings)) if settings is not None else {}
+    grad, cache = torch.is_grad_enabled(), torch.is_autocast_cache_enabled()
+    module_map = torch.jit._trace._trace_module_map
+    try:
+        yield
+    finally:
+        if settings is not None:
+            vars(settings).clear()
+            vars(settings).update(before)
+        torch.jit._trace._trace_module_map = module_map
+        torch.set_autocast_cache_enabled(cache)
+        torch.set_grad_enabled(grad)
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Let the cyclic collector run rarely: exporters build many small objects, nearly all of which live on."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 200_000) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Hold back what is written to standard output, by C++ code too; on failure it goes to the debug log instead.
+
+    torch prints whole graphs when an export fails. Without a usable file descriptor 1 nothing is held back.
+    """
+    try:
+        sys.stdout.flush()
+        original = os.dup(1)
+    except (OSError, ValueError, AttributeError):
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 1)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            os.dup2(original, 1)
+            os.close(original)
+            held.seek(0)
+            if failed:
+                logger.debug("output of the failed export:\n%s", held.read().decode("utf-8", "replace"))
+            else:
+                while chunk := held.read(1 << 20):
+                    os.write(1, chunk)
+
+
+def _cuda_devices() -> list[int]:
+    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if initialized else []

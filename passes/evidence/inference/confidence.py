@@ -1,0 +1,69 @@
+"""How often tags are right: the measured shares that become confidences.
+
+``confidence.json`` is written by ``bench/accuracy/calibrate.py`` from a run of the accuracy benchmark. A rule that
+reads a record has one number, the share of its tags that were right. Where a module is inferred from what lies around
+a node, the share depends on how much of that is on record: there it is the sum of small decision trees over the
+:class:`~modelexport.passes.evidence.inference.situation.Situation`, in log-odds (gradient boosting; Friedman 2001).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from typing import Any
+
+from modelexport.passes.evidence.inference.situation import Situation
+
+_DATA: dict[str, Any] = json.loads((files(__package__) / "confidence.json").read_text(encoding="utf-8"))
+CONFIDENCE: dict[str, float] = _DATA["rules"]
+_SLIGHTEST = 0.01
+SPARSE, BARE = 0.8, 0.05  # a graph is sparse, or bare, of which a smaller share is attributed
+
+
+def kind_of_graph(support: float) -> str:
+    """The key of ``confidence.json`` for a graph with this share of nodes attributed by stronger evidence."""
+    if support < BARE:
+        return "bare"
+    return "sparse" if support < SPARSE else "rules"
+
+
+def confidence(rule: str, support: float = 1.0) -> float:
+    """The measured share of right tags of ``rule``, in a graph of which ``support`` was attributed before."""
+    shares: dict[str, float] = _DATA[kind_of_graph(support)]
+    return shares.get(rule, CONFIDENCE[rule])
+
+
+def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float:
+    """The share of right tags among guesses that rest on the like of ``situation``, to two digits and never certain.
+
+    ``model`` is ``confidence.json``'s part on situations, or another of its kind.
+    """
+    model = _DATA["situations"] if model is None else model
+    odds = 0.0
+    values = numbers(situation, model["levels"])
+    for tree in model["trees"]:  # a leaf, or [feature, threshold, tree for values up to it, tree for the others]
+        while isinstance(tree, list):
+            feature, threshold, low, high = tree
+            tree = low if values[feature] <= threshold else high
+        odds += tree
+    return min(max(round(1 / (1 + math.exp(-odds)), 2), _SLIGHTEST), 1 - _SLIGHTEST)
+
+
+def names(situation: Situation) -> dict[str, str]:
+    """What of ``situation`` is told apart by name and not by number."""
+    place, other = situation.place, situation.by_place
+    return {
+        "rule": situation.rule,
+        "operator": place.operator,
+        "by": situation.by_rule,
+        "by operator": other.operator,
+        "around": f"{situation.rule} {place.unplaced:d} {place.before} {place.after}",
+        "around by": f"{situation.by_rule} {other.unplaced:d} {other.before} {other.after}",
+    }
+
+
+def numbers(situation: Situation, levels: dict[str, dict[str, float]]) -> list[float]:
+    """``situation`` as the trees' features: names become levels, the measured log-odds of what bears that name."""
+    named = (levels[kind].get(name, 0.0) for kind, name in names(situation).items())
+    return [*named, *situation.place[1:], *situation.by_place[1:], *situation[4:]]

@@ -1,0 +1,109 @@
+"""Nodes that a parameter's name places: whoever computes with ``encoder.query.weight`` is in ``encoder.query``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from modelexport.ir.graph import Graph
+from modelexport.ir.node import Node
+from modelexport.ir.operators import CARRIERS, Category, category
+from modelexport.passes.evidence.names.parameters import ParameterIndex
+
+INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
+FOLDED = "initializer-folded"
+_FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
+
+
+def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, str, str]]:
+    """Nodes of ``graph`` with the path that their parameters' names give, and the rule.
+
+    A parameter also counts where it comes through casts, transposes and dequantisation of nothing but parameters. One
+    that several nodes read places them less surely (``SHARED``), and so does one that a batch norm was folded into
+    (``FOLDED``): it may have been several modules' before equal parameters were merged, or the other module's node.
+    """
+    owner = parameters.owner
+    constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    shared = {name for name in constant if name in owner and _is_shared(graph, name)}
+    for node in graph.nodes:
+        inputs = [value for value in node.inputs if value]
+        if graph.kind == "body":  # parameters of the graphs around it
+            outer = (value for value in inputs if value not in constant and graph.producer(value) is None)
+            constant.update((value, owner[value]) for value in outer if value in owner)
+        owners = [constant[value] for value in inputs if constant.get(value)]
+        kind = category(node.op_type)
+        if inputs and kind in CARRIERS and all(value in constant for value in inputs):
+            # An unnamed copy of a parameter that others read too is of an equal parameter that was merged into it.
+            chief = "" if node.op_type == "Identity" and len(graph.consumers(inputs[0])) > 1 else _chief(owners)
+            constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
+            if not shared.isdisjoint(inputs) or any(_is_shared(graph, value) for value in node.outputs if value):
+                shared.update(node.outputs)
+        elif kind is Category.CONSTANT:
+            constant.update((value, "") for value in node.outputs if value)
+        if node.op_type == "Identity":  # a copy of a merged initializer; what it is called says whose it is
+            if node.first_output in owner:
+                yield node, owner[node.first_output], INITIALIZER
+            continue
+        if not owners or _lookup_of_tied(graph, node, inputs, constant):
+            continue
+        path = _chief(owners)
+        if _is_functional(node, constant):
+            yield node, path.rpartition(".")[0], FUNCTIONAL
+        elif all(value in shared for value in inputs if constant.get(value) == path):
+            yield node, path, SHARED
+        else:
+            yield node, path, FOLDED if _has_folded_norm(node) else INITIALIZER
+
+
+def _is_shared(graph: Graph, value: str) -> bool:
+    """Whether several nodes compute with ``value``."""
+    return sum(reader.op_type != "Identity" for reader in graph.consumers(value)) > 1
+
+
+def _has_folded_norm(node: Node) -> bool:
+    """Whether onnxscript's optimiser folded a batch norm into this node, and named its new bias after the weight."""
+    if node.op_type not in _FOLDING or len(node.inputs) < 3:
+        return False
+    weight, bias = node.inputs[1:3]
+    return weight.endswith(".weight") and bias == f"{weight}_bias"
+
+
+def is_used_above(node: Node, path: str) -> bool:
+    """Whether ``node`` copies a parameter of ``path`` for nodes that are all on record as a module above it.
+
+    Such a module computes with its child's parameters itself, and the copy is part of that.
+    """
+    if node.op_type != "Identity":
+        return False
+    readers = [reader for value in node.outputs for reader in node.graph.consumers(value)]
+    paths = {reader.attribution.path if reader.attribution is not None else path for reader in readers}
+    return len(paths) == 1 and all(path != above and (not above or path.startswith(above + ".")) for above in paths)
+
+
+def _chief(owners: list[str]) -> str:
+    """The owner of most parameters; of several, that of the last: weights are tied more often than biases."""
+    counts = Counter(owners)
+    most = max(counts.values(), default=0)
+    return next((path for path in reversed(owners) if counts[path] == most), "")
+
+
+def _lookup_of_tied(graph: Graph, node: Node, inputs: list[str], constant: dict[str, str]) -> bool:
+    """Whether ``node`` looks rows up in a weight that another operator multiplies with.
+
+    Such a weight is tied, and its one name may be that of either module.
+    """
+    if node.op_type != "Gather" or not constant.get(inputs[0]):
+        return False
+    return any(reader.op_type != "Gather" for reader in graph.consumers(inputs[0]))
+
+
+def _is_functional(node: Node, constant: dict[str, str]) -> bool:
+    """Whether the parameter is used by other code than its module's own.
+
+    A weight on the left of a product is; and a fused operator with an activation is from where that activation is.
+    """
+    if node.op_type in ("MatMul", "FusedMatMul"):
+        return bool(constant.get(node.inputs[0])) and not any(constant.get(value) for value in node.inputs[1:2])
+    if node.domain in ("", "ai.onnx"):
+        return False
+    return node.op_type.endswith("Gelu") or any(attribute.name == "activation" for attribute in node.attribute_protos())

@@ -1,0 +1,204 @@
+"""What this project wrote into a file earlier: node metadata and the tables in the model's metadata."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.model import Model
+from modelexport.ir.modules import Module
+from modelexport.ir.node import Node
+from modelexport.passes.evidence.records.node_names import MAX_NAME, shorter_names
+from modelexport.passes.evidence.records.torch_metadata import is_path
+
+TAG, PATH, SOURCE, RULE, CONFIDENCE = "htp.tag", "htp.path", "htp.source", "htp.rule", "htp.confidence"
+ADDED = "htp.added"
+NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
+SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
+MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
+SCHEMA_VERSION = "1"
+
+_BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
+_SOURCES = {str(source): source for source in Source}
+
+
+class BadTable(ValueError):
+    """A table that is not what attribute-embedding writes; it is ignored with a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One earlier tag."""
+
+    path: str
+    tag: str
+    source: Source
+    rule: str
+    confidence: float
+
+    def attribution(self, by: str) -> Attribution:
+        """The attribution it stands for."""
+        return Attribution(self.path, self.source, self.rule, self.confidence, (), by)
+
+
+@dataclass(slots=True)
+class Tables:
+    """The tables embedded in one model: modules, and records by scope and name, then by scope and first output."""
+
+    modules: list[Module] = field(default_factory=list)
+    by_name: dict[tuple[str, str], Record] = field(default_factory=dict)
+    by_output: dict[tuple[str, str], tuple[Record, str]] = field(default_factory=dict)
+
+    def find(self, node: Node) -> tuple[Record, bool] | None:
+        """The record of ``node`` and whether it was written for this very node, not only for its output value."""
+        scope = node.graph.scope
+        label = label_of(node)
+        if label:
+            record = self.by_name.get((scope, label))
+            if record is not None:
+                return record, True
+        output = node.first_output
+        if output:
+            found = self.by_output.get((scope, output))
+            if found is not None:
+                record, name = found
+                return record, not name or not node.name
+        return None
+
+    def find_made_of(self, node: Node) -> Record | None:
+        """The record of what ``node`` was made of, by the names that its own begins with."""
+        scope = node.graph.scope
+        for name in (node.name.removeprefix("fused "), node.first_output):
+            for shorter in shorter_names(name) if name and len(name) <= MAX_NAME else ():
+                record = self.by_name.get((scope, shorter))
+                if record is not None:
+                    return record
+                found = self.by_output.get((scope, shorter))
+                if found is not None:
+                    return found[0]
+        return None
+
+
+def label_of(node: Node) -> str:
+    """How the table names a node: by its name, else ``""``, or ``#position`` where it has no output either."""
+    return node.name or ("" if node.first_output else f"#{node.graph.position(node)}")
+
+
+def tables_of(model: Model, warnings: list[str]) -> Tables | None:
+    """The tables embedded in ``model``, or None with a warning where they can't be read."""
+    try:
+        return read_tables(model)
+    except BadTable as error:
+        warnings.append(f"ignored the embedded table: {error}")
+        return None
+
+
+def read_node(metadata: Mapping[str, str]) -> Record | None:
+    """The tag in a node's metadata; None when it has none or it is damaged."""
+    return record(
+        metadata.get(PATH),
+        metadata.get(TAG, ""),
+        metadata.get(SOURCE, ""),
+        metadata.get(RULE, ""),
+        metadata.get(CONFIDENCE, ""),
+    )
+
+
+def record(path: object, tag: object, source: object, rule: object, confidence: object) -> Record | None:
+    """A record made from untrusted fields, or None when one of them can't be."""
+    if not isinstance(path, str) or not isinstance(tag, str) or not is_path(path) or len(tag) > 8192:
+        return None
+    known = _SOURCES.get(source) if isinstance(source, str) else None
+    if known is None or not isinstance(rule, str) or len(rule) > 64 or not rule.isprintable() or not tag.isprintable():
+        return None
+    try:
+        share = float(confidence) if isinstance(confidence, (str, int, float)) else -1.0
+    except (ValueError, OverflowError):
+        return None
+    if not 0.0 <= share <= 1.0:
+        return None
+    return Record(path, tag, known, rule, share)
+
+
+def read_tables(model: Model) -> Tables | None:
+    """The tables embedded in ``model``; None when there are none.
+
+    Raises:
+        BadTable: they are damaged, of an unknown version, or larger than the graph can account for.
+    """
+    metadata = model.metadata
+    packed_modules, packed_nodes = metadata.get(MODULES), metadata.get(NODES)
+    if packed_modules is None or packed_nodes is None:
+        return None
+    budget = _BASE_BYTES + _BYTES_PER_NODE * sum(len(graph) for graph in model.graphs())
+    tables = Tables(modules=_modules(unpack(packed_modules, budget, "modules")))
+    cache: dict[tuple[int, object, object, object], Record | None] = {}
+    for row in unpack(packed_nodes, budget, "nodes"):
+        if not isinstance(row, list) or len(row) != 7:
+            raise BadTable("a row of the node table is not 7 fields long")
+        scope, name, output, index, source, rule, share = row
+        if not (isinstance(scope, str) and isinstance(name, str) and isinstance(output, str)):
+            raise BadTable("a row of the node table has no names")
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(tables.modules):
+            raise BadTable("a row of the node table names no module")
+        if not isinstance(source, str) or not isinstance(rule, str) or not isinstance(share, (int, float)):
+            raise BadTable("a row of the node table has no source")
+        key = (index, source, rule, share)
+        if key not in cache:
+            module = tables.modules[index]
+            cache[key] = record(module.path, module.tag, source, rule, share)
+        found = cache[key]
+        if found is None:
+            raise BadTable("a row of the node table has no valid source, rule or confidence")
+        if name:
+            tables.by_name.setdefault((scope, name), found)
+        if output:
+            tables.by_output.setdefault((scope, output), (found, name))
+    return tables
+
+
+def _modules(rows: Iterable[object]) -> list[Module]:
+    modules = []
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 4:
+            raise BadTable("a row of the module table is not 4 fields long")
+        path, cls, tag, calls = row
+        if not (isinstance(path, str) and isinstance(cls, str) and isinstance(tag, str) and isinstance(calls, int)):
+            raise BadTable("a row of the module table has fields of the wrong type")
+        if not is_path(path) or not 0 <= calls < 2**31 or not cls.isprintable() or not tag.isprintable():
+            raise BadTable("a row of the module table is not a module")
+        modules.append(Module(path, cls, calls, tag=tag))
+    return modules
+
+
+def pack(kind: str, rows: list[list[object]]) -> str:
+    """Rows as version 1 of a table: JSON, zlib, base64."""
+    text = json.dumps({"v": 1, kind: rows}, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
+
+
+def unpack(packed: str, budget: int, kind: str) -> list[object]:
+    """The rows of a packed table, decompressing at most ``budget`` bytes. Raises BadTable."""
+    if len(packed) > budget:
+        raise BadTable(f"the {kind} table is larger than the graph can account for")
+    try:
+        compressed = base64.b64decode(packed, validate=True)
+        decompressor = zlib.decompressobj()
+        data = decompressor.decompress(compressed, budget)
+    except (binascii.Error, ValueError, zlib.error) as error:
+        raise BadTable(f"the {kind} table is damaged") from error
+    if decompressor.unconsumed_tail or not decompressor.eof:
+        raise BadTable(f"the {kind} table is truncated or larger than the graph can account for")
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadTable(f"the {kind} table is not JSON") from error
+    if not isinstance(table, dict) or table.get("v") != 1 or not isinstance(table.get(kind), list):
+        raise BadTable(f"the {kind} table is of an unknown version")
+    rows: list[object] = table[kind]
+    return rows

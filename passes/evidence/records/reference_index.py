@@ -1,0 +1,130 @@
+"""The tags of a reference, looked up by the names that optimisers keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from modelexport.ir.errors import InputError
+from modelexport.ir.model import Model
+from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.node import Node
+from modelexport.passes.evidence.records import own_tags
+from modelexport.passes.evidence.records.node_names import shorter_names
+from modelexport.passes.evidence.records.torch_metadata import is_path
+
+Entry = tuple[str, float]  # path and confidence
+_POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
+
+
+class ReferenceIndex:
+    """Paths by node name and by output name. A name that stands for several modules is not in the index."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Entry | None] = {}
+        self.by_output: dict[str, Entry | None] = {}
+        self.modules: list[Module] = []
+
+    @classmethod
+    def of_model(cls, model: Model) -> ReferenceIndex:
+        """The index of every attributed node of ``model``."""
+        index = cls()
+        for node in model.nodes():
+            attribution = node.attribution
+            if attribution is not None:
+                index.add(node.name, node.outputs, (attribution.path, attribution.confidence))
+        index.modules = list(model.modules)
+        return index
+
+    @classmethod
+    def of_table(cls, tables: own_tags.Tables) -> ReferenceIndex:
+        """The index of an embedded table."""
+        index = cls()
+        index.modules = tables.modules
+        for (_, name), record in tables.by_name.items():
+            index.add(name, (), (record.path, record.confidence))
+        for (_, output), (record, _) in tables.by_output.items():
+            index.add("", (output,), (record.path, record.confidence))
+        return index
+
+    @classmethod
+    def of_sidecar(cls, sidecar: Mapping[str, object]) -> ReferenceIndex:
+        """The index of a sidecar's content (formats: ``node_tags`` and ``modules``).
+
+        Raises:
+            InputError: an entry is not what a sidecar holds.
+        """
+        index = cls()
+        for module in _rows(sidecar.get("modules", []), "modules"):
+            path, cls_name, calls = module.get("path"), module.get("class"), module.get("calls", 1)
+            aliases, tag = module.get("aliases") or [], module.get("tag", "")
+            if not isinstance(path, str) or not is_path(path) or not isinstance(calls, int) or not isinstance(tag, str):
+                raise InputError("the sidecar's modules are damaged")
+            names = tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
+            index.modules.append(Module(path, str(cls_name or ""), max(0, calls), names, tag=tag))
+        nodes = sidecar.get("node_tags", {})
+        if not isinstance(nodes, dict):
+            raise InputError("the sidecar's node_tags are damaged")
+        for key, entry in nodes.items():
+            if (
+                isinstance(entry, dict)
+                and entry.get("path") is None
+                and entry.get("source") is None
+                and "tags" in entry
+            ):
+                continue  # a node that had no tag
+            path, share = (entry.get("path"), entry.get("confidence", 1.0)) if isinstance(entry, dict) else (None, None)
+            if not isinstance(path, str) or not is_path(path) or not isinstance(share, (int, float)):
+                raise InputError(f"the sidecar's entry of node {str(key)[:80]!r} is damaged")
+            outputs = entry.get("outputs", [])
+            names = tuple(name for name in outputs if isinstance(name, str)) if isinstance(outputs, list) else ()
+            index.add("" if _POSITION.search(key) else key, names, (path, min(1.0, max(0.0, float(share)))))
+        return index
+
+    def add(self, name: str, outputs: tuple[str, ...], entry: Entry) -> None:
+        """Add one node of the reference."""
+        if name:
+            _put(self.by_name, name, entry)
+        for output in outputs:
+            if output:
+                _put(self.by_output, output, entry)
+
+    def declare(self, modules: ModuleTable) -> None:
+        """Tell ``modules`` what the reference knows about them."""
+        for module in self.modules:
+            known = modules.get(module.path)
+            if known is None or (module.cls and not known.cls):
+                modules.add(module)
+
+    def find(self, node: Node) -> tuple[str, str, float] | None:
+        """Path, rule and the reference's own confidence for ``node``."""
+        entry = self.by_name.get(node.name) if node.name else None
+        if entry is not None:
+            return entry[0], "reference-node-name", entry[1]
+        for output in node.outputs:
+            entry = self.by_output.get(output) if output else None
+            if entry is not None:
+                return entry[0], "reference-output-name", entry[1]
+        for shorter in shorter_names(node.name.removeprefix("fused ")) if node.name else ():
+            entry = self.by_name.get(shorter) or self.by_output.get(shorter)
+            if entry is not None:
+                return entry[0], "reference-prefix", entry[1]
+        for shorter in (part for output in node.outputs[:1] if output for part in shorter_names(output)):
+            entry = self.by_output.get(shorter)
+            if entry is not None:
+                return entry[0], "reference-prefix", entry[1]
+        return None
+
+
+def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:
+    found = index.get(name, entry)
+    if found is None or found[0] != entry[0]:
+        index[name] = None
+    elif name not in index or found[1] > entry[1]:
+        index[name] = entry
+
+
+def _rows(rows: object, what: str) -> list[dict[str, object]]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"the sidecar's {what} are damaged")
+    return rows
