@@ -9,7 +9,8 @@ import onnx
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, shown, text
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown, text
 
 _KINDS = onnx.AttributeProto
 _LIST_SHOWN = 8

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-from modelexport.ir.node import Node, shown
-
-if TYPE_CHECKING:
-    from modelexport.ir.model import Model
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One place where a fact or an invariant does not hold."""
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+from modelexport.ir.model import Model
+from modelexport.ir.verify import Violation
 
 
 class Fact(Enum):
@@ -37,23 +22,17 @@ class Fact(Enum):
         yield from _CHECKS[self](model)
 
 
-def describe(node: Node) -> str:
-    """How messages name a node: its scope and its name, else its operator and first output."""
-    label = shown(node.name) if node.name else f"{node.op_type} -> {shown(node.first_output)}"
-    return f"{node.graph.scope}: node {node.id} ({label})"
-
-
 def _attributed_in_table(model: Model) -> Iterator[Violation]:
     for node in model.nodes():
         attribution = node.attribution
         if attribution is not None and not attribution.by:
-            yield Violation(describe(node), "its attribution does not name the pass that set it")
+            yield Violation(node.described, "its attribution does not name the pass that set it")
 
 
 def _tagged(model: Model) -> Iterator[Violation]:
     for node in model.nodes():
         if node.attribution is None:
-            yield Violation(describe(node), "has no attribution")
+            yield Violation(node.described, "has no attribution")
 
 
 def _embedded(model: Model) -> Iterator[Violation]:
@@ -68,7 +47,7 @@ def _embedded(model: Model) -> Iterator[Violation]:
         if written is None and '"htp.path"' in node.doc_string:
             continue  # the doc string carries the tag
         if written != attribution.path:
-            yield Violation(describe(node), f"metadata says {written!r}, the IR says {attribution.path!r}")
+            yield Violation(node.described, f"metadata says {written!r}, the IR says {attribution.path!r}")
 
 
 _CHECKS: dict[Fact, Callable[[Model], Iterator[Violation]]] = {

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
 
-from modelexport.ir import editing, ordering
-from modelexport.ir.node import Node, text
+from modelexport.ir.editing import ordering, verbs
+from modelexport.ir.node import Node
+from modelexport.ir.text import text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -182,24 +183,24 @@ class Graph:
         attributes: Mapping[str, Any] | None = None,
         inherit: Iterable[Node] = (),
     ) -> Node:
-        """Add a node after the producers of its inputs. See :func:`modelexport.ir.editing.insert`."""
-        return editing.insert(self, op_type, inputs, outputs, name, domain, attributes or {}, tuple(inherit))
+        """Add a node after the producers of its inputs. See :func:`modelexport.ir.editing.verbs.insert`."""
+        return verbs.insert(self, op_type, inputs, outputs, name, domain, attributes or {}, tuple(inherit))
 
     def remove(self, node: Node) -> None:
         """Remove a node none of whose outputs is read any more. Raises GraphError otherwise."""
-        editing.remove(self, node)
+        verbs.remove(self, node)
 
     def replace(
         self, nodes: Iterable[Node], by: Node | Iterable[Node], *, inherit: Iterable[Node] | None = None
     ) -> None:
-        """Let ``by`` take the place of ``nodes``. See :func:`modelexport.ir.editing.replace`."""
+        """Let ``by`` take the place of ``nodes``. See :func:`modelexport.ir.editing.verbs.replace`."""
         by_nodes = (by,) if isinstance(by, Node) else tuple(by)
-        editing.replace(self, tuple(nodes), by_nodes, None if inherit is None else tuple(inherit))
+        verbs.replace(self, tuple(nodes), by_nodes, None if inherit is None else tuple(inherit))
 
     def rename_value(self, old: str, new: str) -> None:
         """Rename a value of this scope here and in every body that captures it. Raises GraphError."""
-        editing.rename_value(self, old, new)
+        verbs.rename_value(self, old, new)
 
     def rewire(self, node: Node, slot: int, value: str) -> None:
         """Let input ``slot`` of ``node`` read ``value``. Raises GraphError when the slot or value is unknown."""
-        editing.rewire(self, node, slot, value)
+        verbs.rewire(self, node, slot, value)

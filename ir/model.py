@@ -9,7 +9,8 @@ import onnx
 
 from modelexport.ir.graph import Graph
 from modelexport.ir.modules import ModuleTable
-from modelexport.ir.node import Node, text
+from modelexport.ir.node import Node
+from modelexport.ir.text import text
 
 
 class Model:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from modelexport.ir.attribution import Attribution
+from modelexport.ir.text import shown, text
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph
@@ -106,6 +107,12 @@ class Node:
         return next((name for name in outputs if name), "")
 
     @property
+    def described(self) -> str:
+        """How messages name the node: its scope and its name, else its operator and first output."""
+        label = shown(self.name) if self.name else f"{self.op_type} -> {shown(self.first_output)}"
+        return f"{self.graph.scope}: node {self.id} ({label})"
+
+    @property
     def overload(self) -> str:
         """Overload of the local function the node calls; "" nearly always."""
         return text(self.proto.overload) if self.proto is not None else ""
@@ -186,25 +193,6 @@ class Node:
         (``has_doc_string`` before): ``patch_doc("")`` writes an empty field, ``patch_doc(None)`` writes none.
         """
         self.doc_patch = Absent.ABSENT if doc is None else doc
-
-
-def text(value: str | bytes) -> str:
-    """A proto string as str; bytes that are not UTF-8 (protobuf hands those out raw) become surrogate escapes."""
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
-
-
-def is_utf8(value: str) -> bool:
-    """Whether a name is what the file spells: no byte of it had to be escaped."""
-    return value.isascii() or not any("\udc80" <= character <= "\udcff" for character in value)
-
-
-def shown(value: str) -> str:
-    """A name for people: anything that is not printable UTF-8 is backslash-escaped."""
-    escaped = value.encode("utf-8", "backslashreplace" if value.isprintable() else "surrogateescape")
-    if value.isprintable():
-        return escaped.decode("utf-8")
-    plain = escaped.decode("utf-8", "backslashreplace")
-    return plain if plain.isprintable() else plain.encode("unicode_escape").decode("ascii")
 
 
 def _value(attribute: onnx.AttributeProto) -> Any:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from modelexport.ir.facts import Violation, describe
+from modelexport.ir.editing.indexes import visible_in
 from modelexport.ir.graph import Graph
-from modelexport.ir.indexes import visible_in
 from modelexport.ir.io.reader import free_values
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, shown, text
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown, text
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One place where a fact or an invariant does not hold."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
 
 
 def verify(model: Model, *, everything: bool = False) -> Iterator[Violation]:
@@ -36,7 +48,7 @@ def _verify_graph(graph: Graph) -> Iterator[Violation]:
     yield from _order(graph)
     for node in graph.nodes:
         if node.graph is not graph or graph._by_id.get(node.id) is not node:
-            yield Violation(describe(node), "is not a node of its graph")
+            yield Violation(node.described, "is not a node of its graph")
     unknown = graph.bodies.keys() - graph._by_id.keys()
     for node_id in sorted(unknown):
         yield Violation(graph.scope, f"has bodies of node {node_id}, which is gone")
@@ -50,14 +62,14 @@ def _definitions(graph: Graph) -> Iterator[Violation]:
                 continue
             if value in defined or graph.is_given(value):
                 if value not in graph.defined_twice:
-                    yield Violation(describe(node), f"defines {shown(value)!r}, which is defined already")
+                    yield Violation(node.described, f"defines {shown(value)!r}, which is defined already")
             else:
                 defined[value] = node
     for value, node in graph._producers.items():
         if defined.get(value) is not node and value not in graph.defined_twice:
-            yield Violation(describe(node), f"is indexed as the producer of {shown(value)!r} and is not")
+            yield Violation(node.described, f"is indexed as the producer of {shown(value)!r} and is not")
     for value in defined.keys() - graph._producers.keys():
-        yield Violation(describe(defined[value]), f"makes {shown(value)!r}, and no index says so")
+        yield Violation(defined[value].described, f"makes {shown(value)!r}, and no index says so")
     for value in graph.outputs if graph.edits is not None else ():
         if value and visible_in(graph, value) is None and value not in _source_outputs(graph):
             yield Violation(graph.scope, f"nothing defines its output {shown(value)!r}")
@@ -92,14 +104,14 @@ def _captures(graph: Graph) -> Iterator[Violation]:
         if node is None:
             continue
         if {value for body in bodies for value in free_values(body)} != set(node.captures):
-            yield Violation(describe(node), "its captures are not what its bodies read from outside")
+            yield Violation(node.described, "its captures are not what its bodies read from outside")
     if graph.edits is None:
         return
     for node in graph.nodes:
         if node.id in graph.edits.order or node.id in graph.edits.touched:
             for value in (*node.inputs, *node.captures):
                 if value and visible_in(graph, value) is None and not _in_source(node, value):
-                    yield Violation(describe(node), f"reads {shown(value)!r}, which nothing defines")
+                    yield Violation(node.described, f"reads {shown(value)!r}, which nothing defines")
 
 
 def _in_source(node: Node, value: str) -> bool:
@@ -114,5 +126,5 @@ def _order(graph: Graph) -> Iterator[Violation]:
         for value in (*node.inputs, *node.captures):
             producer = graph._producers.get(value)
             if producer is not None and producer.id not in done:
-                yield Violation(describe(node), f"comes before the producer of {shown(value)!r}")
+                yield Violation(node.described, f"comes before the producer of {shown(value)!r}")
         done.add(node.id)

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from modelexport.ir.attribution import Source
 from modelexport.ir.errors import ConfigError, CoverageValidationError
-from modelexport.ir.facts import describe
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -73,7 +72,7 @@ class CoverageValidation(Pass):
 
 
 def _fail(found: str, asked: str, nodes: list[Node]) -> None:
-    offending = tuple(describe(node) for node in nodes)
+    offending = tuple(node.described for node in nodes)
     more = f" and {len(offending) - _NAMED_IN_MESSAGE} more" if len(offending) > _NAMED_IN_MESSAGE else ""
     shown = "; ".join(offending[:_NAMED_IN_MESSAGE])
     raise CoverageValidationError(f"coverage-validation: {found}, asked for {asked}: {shown}{more}", offending)

@@ -9,7 +9,8 @@ from typing import Any
 from modelexport.ir.attribution import Source
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
-from modelexport.ir.node import Node, shown
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown
 
 
 def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Node] | None = None) -> dict[str, Any]:

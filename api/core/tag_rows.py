@@ -16,8 +16,9 @@ from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.sidecar import node_keys, read_sidecar, sidecar_path
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
-from modelexport.ir.node import Node, shown
+from modelexport.ir.node import Node
 from modelexport.ir.operators import role
+from modelexport.ir.text import shown
 from modelexport.passes.evidence.records import doc_carrier, own_tags
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from modelexport.core.tag_rows import TagRow, existing_sidecar, model_rows, sidecar_rows
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.sidecar import read_sidecar
-from modelexport.ir.keys import readable
+from modelexport.ir.text import readable
 
 CSV_COLUMNS = ("Node Name", "Op Type", "Tag Count", "Primary Tag", "All Tags", "Path", "Source", "Confidence")
 

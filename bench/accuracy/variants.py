@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
-Array = npt.NDArray[Any]
+from modelexport.ir.arrays import Array
 
 
 def onnxruntime_level(level: str) -> Callable[[Path, Path], None]:

@@ -75,7 +75,7 @@ def profiles(path: Path) -> dict[str, Profile]:
     """What each module has, by tag; nodes without a tag count under "". A weight counts where it is read first."""
     from modelexport.core.tag_rows import rows_of
     from modelexport.ir import load_model
-    from modelexport.ir.node import text
+    from modelexport.ir.text import text
 
     model = load_model(path)
     found: dict[str, Profile] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-from modelexport.ir.facts import describe
 from modelexport.ir.model import Model
 from modelexport.ir.operators import role
 
@@ -29,7 +28,7 @@ def log_auxiliary(model: Model) -> None:
                     if found is not None
                     else "undecided"
                 )
-                logger.debug("%s %s: %s", node.op_type, describe(node), decision)
+                logger.debug("%s %s: %s", node.op_type, node.described, decision)
     finally:
         logger.setLevel(level)
         if handler is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelexport.frontend.monitor.data import ModuleInfo, NodeInfo
 from modelexport.ir.attribution import Attribution
-from modelexport.ir.keys import node_keys
+from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 
 from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.inputs.example_inputs import Inputs
+from modelexport.ir.arrays import Array
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ExportError, InputError, MissingExtraError
 from modelexport.ir.model import Model
@@ -25,7 +25,6 @@ from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.running.graph_values import fit_inputs
 from modelexport.passes.scope_attribution import ScopeAttribution
 
-Array = npt.NDArray[Any]
 _OPSET = 17
 
 

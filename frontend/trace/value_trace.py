@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from modelexport.frontend.inputs.example_inputs import normalise
 from modelexport.frontend.trace.module_trace import ModelTrace, TraceEvent, module_paths, trace_model
 from modelexport.frontend.trace.twins import twin_views
+from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import SAMPLES, STATS, Parameter, Trace, save_trace
 from modelexport.passes.evidence.values.fingerprints import fingerprint, row_samples
 from modelexport.passes.evidence.values.view_building import ViewBuilder
 
-Array = npt.NDArray[Any]
 _UNINITIALIZED = (torch.nn.parameter.UninitializedParameter, torch.nn.parameter.UninitializedBuffer)
 TWINS = ("dynamo", "torchscript")  # tracing by TorchScript may leave tensors in attributes of the model: last
 

@@ -17,7 +17,7 @@ from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.copying import copy_content, same_content
 from modelexport.ir.io.weights import EXTERNAL, Weights, data_ref, is_outside
 from modelexport.ir.model import Model
-from modelexport.ir.node import shown
+from modelexport.ir.text import shown
 
 DataMode = Literal["copy", "keep", "embed", "link"]
 PROTO_LIMIT = 2**31 - 1  # bytes of one protobuf message

@@ -10,12 +10,13 @@ from typing import Any
 
 import onnx
 
+from modelexport.ir.editing.ordering import Edits
 from modelexport.ir.graph import Graph
 from modelexport.ir.io.patches import apply_patches, patch_new
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, text
-from modelexport.ir.ordering import Edits
+from modelexport.ir.node import Node
 from modelexport.ir.proto import wire
+from modelexport.ir.text import text
 
 
 def assemble(model: Model) -> onnx.ModelProto:
@@ -63,7 +64,7 @@ def _rewrite(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, spine: s
 
 
 def _node_proto(node: Node, edits: Edits) -> onnx.NodeProto:
-    from modelexport.ir.io import surgeon
+    from modelexport.ir.proto import surgeon
 
     source = node.proto
     if source is None:
@@ -127,7 +128,7 @@ def _keep_value_info(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, 
 
 def _import_domains(model: Model, result: onnx.ModelProto) -> None:
     """Import the domains of new nodes that their function or the model does not import yet."""
-    from modelexport.ir.io import surgeon
+    from modelexport.ir.proto import surgeon
 
     protos = {id(graph): proto for graph, proto in zip(model.functions, result.functions, strict=True)}
     for graph in model.graphs():

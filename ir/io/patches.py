@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import onnx
 
 from modelexport.ir.model import Model
-from modelexport.ir.node import Absent, Node, text
+from modelexport.ir.node import Absent, Node
 from modelexport.ir.proto import wire
+from modelexport.ir.text import text
 
 _DOC = onnx.NodeProto.DESCRIPTOR.fields_by_name["doc_string"].number
 Patch = Mapping[str, str | None]

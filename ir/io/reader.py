@@ -15,11 +15,12 @@ from typing import BinaryIO, cast
 import onnx
 from google.protobuf.message import DecodeError
 
-from modelexport.ir.cycles import find_cycle
+from modelexport.ir.editing.topology import find_cycle
 from modelexport.ir.errors import InputError
 from modelexport.ir.graph import Graph, Readers
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, is_utf8, shown, text
+from modelexport.ir.node import Node
+from modelexport.ir.text import is_utf8, shown, text
 
 _LIMIT = 2**31 - 1  # bytes of one protobuf message
 _TOO_LARGE = "larger than 2 GB, the limit of one ONNX file (large weights go to external data)"

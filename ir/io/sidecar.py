@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import ConfigError, InputError, SidecarNotFoundError
 from modelexport.ir.graph import Graph
+from modelexport.ir.identity.digest import graph_digest
+from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
-from modelexport.ir.keys import graph_digest, node_keys, readable
 from modelexport.ir.model import Model
-from modelexport.ir.node import text
 from modelexport.ir.operators import role
+from modelexport.ir.text import readable, text
 
 __all__ = ["FORMAT", "SCHEMA_FILE", "node_keys", "read_sidecar", "sidecar_path", "write_sidecar"]
 

@@ -46,8 +46,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.modules import Module, ModuleTable
 
@@ -56,8 +56,6 @@ STATS, SAMPLES = 7, 16
 _MAX_MEMBERS = 20_000
 _MAX_HEADER = 256 << 20
 _MAX_BYTES = 4 << 30
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

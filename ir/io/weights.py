@@ -7,21 +7,20 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
-from modelexport.ir.node import shown, text
+from modelexport.ir.text import shown, text
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph
     from modelexport.ir.model import Model
 
-Array = npt.NDArray[Any]
 EXTERNAL = onnx.TensorProto.EXTERNAL
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 from modelexport.ir.errors import PassError
-from modelexport.ir.facts import Fact, Violation
+from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
+from modelexport.ir.verify import Violation
 from modelexport.passes.pipeline.manager import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline
 from modelexport.passes.report import note_text

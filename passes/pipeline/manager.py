@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from modelexport.ir.errors import CoverageValidationError, GraphError, ModelExportError, PassError, VerifyError
-from modelexport.ir.facts import Fact, describe
+from modelexport.ir.facts import Fact
 from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -207,6 +207,6 @@ def _node_in(traceback: TracebackType | None) -> str:
         candidates = [variables.get("node"), *variables.values()]
         node = next((value for value in candidates if isinstance(value, Node)), None)
         if node is not None:
-            found = describe(node)
+            found = node.described
         traceback = traceback.tb_next
     return found

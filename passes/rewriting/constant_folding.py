@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, text
+from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.ir.text import text
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
-
-Array = npt.NDArray[Any]
 
 _EXACT = (Category.SHAPE, Category.CAST, Category.MOVEMENT)
 _EXACT_ON_INTEGERS = frozenset({"Add", "Sub", "Mul", "Neg", "Abs", "Max", "Min", "Sign"})

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.errors import MissingExtraError
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, shown
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown
 from modelexport.passes.evidence.values.initializers import Initializers
 
-Array = npt.NDArray[Any]
 OnValue = Callable[[str, Array], None]
 _FIRST, _LONGEST = 32, 512
 _EMBED = 1 << 16  # initializers up to this many bytes are put into the chunk's model, larger ones are fed

@@ -42,7 +42,8 @@ from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
-from modelexport.ir.node import Node, shown
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 from modelexport.passes.pipeline.instruments import Verifier
 from modelexport.passes.pipeline.manager import PassManager

@@ -6,7 +6,7 @@ import onnx
 import onnx.helper as helper
 import pytest
 
-from modelexport.ir.cycles import find_cycle
+from modelexport.ir.editing.topology import find_cycle
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.reader import from_proto
 

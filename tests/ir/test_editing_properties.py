@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from modelexport.ir import Graph, Model, load_model
+from modelexport.ir.editing.indexes import visible_in
 from modelexport.ir.errors import GraphError
-from modelexport.ir.indexes import visible_in
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.writer import to_bytes
 from modelexport.ir.verify import verify

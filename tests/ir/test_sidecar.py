@@ -16,9 +16,9 @@ from onnx import helper
 
 from modelexport.ir import Attribution, Model, Source, load_model
 from modelexport.ir.errors import ConfigError, InputError, OutputError
+from modelexport.ir.identity.digest import graph_digest
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.sidecar import SCHEMA_FILE, node_keys, read_sidecar, sidecar_path, write_sidecar
-from modelexport.ir.keys import graph_digest
 from modelexport.ir.modules import Module
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))

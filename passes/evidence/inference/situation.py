@@ -14,8 +14,8 @@ from typing import NamedTuple
 import onnx
 
 from modelexport.ir.model import Model
-from modelexport.ir.node import text
 from modelexport.ir.operators import CARRIERS, category
+from modelexport.ir.text import text
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 
 PLACED, UNPLACED = 1, 2  # bits: what the nearest nodes that say anything are

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Set
 import onnx
 
 from modelexport.ir.model import Model
-from modelexport.ir.node import text
+from modelexport.ir.text import text
 
 _FOREIGN = frozenset("/:; \t\n\\")
 _FLOATS = {1: 4, 10: 2, 11: 8, 16: 2}  # bytes of an element, by ONNX's number of the type

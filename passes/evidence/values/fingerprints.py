@@ -8,14 +8,12 @@ roughly (half precision, quantisation).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import SAMPLES, STATS
 
-Array = npt.NDArray[Any]
 _BLOCK = 1 << 15  # elements that are worked on at a time: they stay in the processor's cache
 NUMEL, SUM, SQUARES, MAGNITUDE, LEAST, GREATEST, STRANGE = range(STATS)
 

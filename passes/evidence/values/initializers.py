@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.weights import EXTERNAL, Weights
 from modelexport.ir.model import Model
-
-Array = npt.NDArray[Any]
 
 
 class Initializers:

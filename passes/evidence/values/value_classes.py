@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import View
 from modelexport.passes.evidence.values.fingerprints import MAGNITUDE, NUMEL, STRANGE, close, is_rich, similarity
 
-Array = npt.NDArray[Any]
 _SAME_ORDER = 0.995
 POOR = 0.6  # where less of the target's values are recognised, they are compared roughly as well
 _ROUGH, _CLEAR = 0.6, 0.05  # likeness of samples that counts as rough equality, and its lead over any other value

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.graph import Graph
 from modelexport.ir.io.trace_file import SAMPLES, STATS, View
 from modelexport.ir.model import Model
@@ -16,8 +15,6 @@ from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.values.fingerprints import fingerprint, unknown
 from modelexport.passes.evidence.values.initializers import Initializers
 from modelexport.passes.running.graph_values import RunReport, in_order, run_graph
-
-Array = npt.NDArray[Any]
 
 
 class ViewBuilder:

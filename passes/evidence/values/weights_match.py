@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.modules import common_path
 from modelexport.passes.evidence.names.parameters import owner_of
@@ -23,7 +22,6 @@ from modelexport.passes.evidence.values.fingerprints import (
     similarity,
 )
 
-Array = npt.NDArray[Any]
 _ROWS = 0.9  # likeness of rows after their length was taken out: 8-bit weights reach about 0.97
 _PARTS = (2, 3, 4)
 

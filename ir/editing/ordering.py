@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from modelexport.ir.errors import GraphError
-from modelexport.ir.node import Node, shown, text
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown, text
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph

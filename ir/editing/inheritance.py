@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelexport.ir.attribution import Attribution, Source
-from modelexport.ir.node import Node, shown
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown
 
 _STRENGTH = {source: rank for rank, source in enumerate(Source)}
 _CONFIDENCE_KEPT = 0.9  # of the weakest, where the nodes are from different modules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from modelexport.ir.ordering import edits_of
+from modelexport.ir.editing.ordering import edits_of
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph

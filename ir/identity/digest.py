@@ -1,54 +1,18 @@
-"""How nodes are named across files, and the hash of a model's structure."""
+"""The hash of a model's structure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
 
 import onnx
 
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node, text
+from modelexport.ir.text import text
 
 _KINDS = onnx.AttributeProto
 _TENSOR_KINDS = (_KINDS.TENSOR, _KINDS.TENSORS, _KINDS.SPARSE_TENSOR, _KINDS.SPARSE_TENSORS)
 _GRAPH_KINDS = (_KINDS.GRAPH, _KINDS.GRAPHS)
-
-
-def node_keys(model: Model) -> Iterator[tuple[str, Node]]:
-    """Every node of every scope with its key, in the order of ``Model.nodes``.
-
-    A key is the node's name where that is not empty and unique in the file, else ``graph#position:op_type``. Where that
-    is a key already ``~2``, ``~3``, ... is appended. Bytes that are not UTF-8 are backslash-escaped.
-    """
-    count = Counter(node.name for node in model.nodes())
-    taken = {readable(name) for name, number in count.items() if name and number == 1}
-    used: set[str] = set()
-    for graph in model.graphs():
-        scope = graph.scope
-        for position, node in enumerate(graph.nodes):
-            if node.name and count[node.name] == 1:
-                key = base = readable(node.name)
-                clash = key in used
-            else:
-                key = base = readable(f"{scope}#{position}:{node.op_type}")
-                clash = key in taken or key in used
-            number = 1
-            while clash:
-                number += 1
-                key = f"{base}~{number}"
-                clash = key in taken or key in used
-            used.add(key)
-            yield key, node
-
-
-def readable(name: str) -> str:
-    """A name as JSON can hold it: bytes that are not UTF-8 are backslash-escaped, everything else stays."""
-    if name.isascii():
-        return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def graph_digest(model: Model) -> str:

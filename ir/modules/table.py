@@ -3,36 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from modelexport.ir.tags import class_name_of, compute_tags
-
-
-@dataclass(slots=True)
-class Module:
-    """One module instance.
-
-    Attributes:
-        path: dotted path; ``""`` is the root.
-        cls: qualified class name, or ``""`` where the class is not known.
-        calls: how often it was called; 0 for a container that is never called.
-        aliases: other dotted paths of the same instance.
-        parameters: number of scalar parameters it owns itself (not its children's).
-        tag: the tag it was read back with; ``""`` means it is computed by the rule in ``tags.py``.
-        class_name: the bare class name; derived from ``cls`` unless the name itself has a dot.
-    """
-
-    path: str
-    cls: str = ""
-    calls: int = 1
-    aliases: tuple[str, ...] = ()
-    parameters: int = 0
-    tag: str = ""
-    class_name: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.class_name:
-            self.class_name = class_name_of(self.cls)
+from modelexport.ir.modules.module import Module
+from modelexport.ir.modules.tags import compute_tags
 
 
 class ModuleTable:

@@ -17,8 +17,8 @@ from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 
 from modelexport.ir.errors import GraphError
-from modelexport.ir.node import shown, text
 from modelexport.ir.proto import wire
+from modelexport.ir.text import shown, text
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from modelexport.ir.errors import GraphError
-from modelexport.ir.indexes import (
+from modelexport.ir.editing.indexes import (
     all_names,
     changed,
     nested,
@@ -18,9 +17,11 @@ from modelexport.ir.indexes import (
     stop_reading,
     visible_in,
 )
-from modelexport.ir.inheritance import inherit as inherit_from
-from modelexport.ir.node import Node, shown
-from modelexport.ir.ordering import check_edge, edits_of, mark_backward
+from modelexport.ir.editing.inheritance import inherit as inherit_from
+from modelexport.ir.editing.ordering import check_edge, edits_of, mark_backward
+from modelexport.ir.errors import GraphError
+from modelexport.ir.node import Node
+from modelexport.ir.text import shown
 
 if TYPE_CHECKING:
     from modelexport.ir.graph import Graph
@@ -58,7 +59,7 @@ def insert(
         raise GraphError(f"{graph.scope}: {op_type} can't inherit from a node of another model")
     proto = None
     if attributes:
-        from modelexport.ir.io import surgeon
+        from modelexport.ir.proto import surgeon
 
         proto = surgeon.node_proto(graph, op_type, domain, name, inputs, outputs, attributes)
     edits = edits_of(graph)

@@ -10,17 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from modelexport.ir.modules import Module
+from modelexport.ir.modules.module import Module
 
 ROOT_WITHOUT_CLASS = "Model"
-
-
-def class_name_of(qualified: str) -> str:
-    """The bare name in a qualified class name; ``""`` stays ``""``."""
-    return qualified.rpartition(".")[2]
 
 
 def encode(name: str, *, dots: bool = False) -> str:
