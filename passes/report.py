@@ -24,14 +24,14 @@ def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Nod
         ``{model_path, total_operations, tagged_operations, unique_tags, by_source: {source: n},
         tag_statistics: {tag: n}, modules: [{path, class, tag, parent, calls, nodes, total_nodes}],
         operations: {op_type: n}}``. ``nodes`` are a module's own, ``total_nodes`` include those of the modules in it;
-        a module comes before those in it.
+        modules stand in the order of :func:`module_order`.
     """
     paths: Counter[str] = Counter()
     sources: Counter[Source] = Counter()
     operators: Counter[str] = Counter()
-    total = 0
-    for node in model.nodes() if nodes is None else nodes:
-        total += 1
+    counted = list(model.nodes() if nodes is None else nodes)
+    total = len(counted)
+    for node in counted:
         operators[node.op_type] += 1
         attribution = node.attribution
         if attribution is not None:
@@ -48,7 +48,7 @@ def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Nod
         "unique_tags": len(paths),
         "by_source": {str(source): sources[source] for source in Source if sources[source]},
         "tag_statistics": {shown(tags[path]): count for path, count in paths.items()},
-        "modules": _modules(table, tags, paths),
+        "modules": _modules(table, tags, paths, first_nodes(counted)),
         "operations": {shown(op_type): count for op_type, count in operators.most_common()},
     }
 
@@ -66,21 +66,17 @@ def sources_line(model: Model) -> str:
     return f"{total}: {', '.join(parts)}" if parts else total
 
 
-def _modules(table: ModuleTable, tags: dict[str, str], paths: Counter[str]) -> list[dict[str, Any]]:
+def _modules(
+    table: ModuleTable, tags: Mapping[str, str], paths: Counter[str], first: Mapping[str, int]
+) -> list[dict[str, Any]]:
     totals: Counter[str] = Counter()
     for path, count in paths.items():
         current: str | None = path
         while current is not None:
             totals[current] += count
             current = table.parent(current)
-    children: dict[str | None, list[str]] = {}
-    for module in table:
-        children.setdefault(table.parent(module.path), []).append(module.path)
-    roots = children.get(None, []) or children.pop("", [])
     rows: list[dict[str, Any]] = []
-    stack = roots[::-1]
-    while stack:
-        path = stack.pop()
+    for path in module_order(table, first):
         module = table[path]
         rows.append(
             {
@@ -93,8 +89,50 @@ def _modules(table: ModuleTable, tags: dict[str, str], paths: Counter[str]) -> l
                 "total_nodes": totals[path],
             }
         )
-        stack.extend(children.get(path, ())[::-1])
     return rows
+
+
+def first_nodes(nodes: Iterable[Node]) -> dict[str, int]:
+    """By module path, the position among ``nodes`` of the first one that is the module's own."""
+    first: dict[str, int] = {}
+    for position, node in enumerate(nodes):
+        attribution = node.attribution
+        if attribution is not None and attribution.path not in first:
+            first[attribution.path] = position
+    return first
+
+
+def module_order(table: ModuleTable, first: Mapping[str, int]) -> list[str]:
+    """Paths of all modules in the order in which every report and picture has them.
+
+    A module comes before those in it. Modules with one parent stand in the order of their first nodes in the file, the
+    nodes of all paths below them included; one without any node stays behind the one that the table has before it.
+
+    Args:
+        table: the modules; paths of ``first`` that it lacks are left out.
+        first: position of the first own node by path, as :func:`first_nodes` gives it.
+    """
+    starts: dict[str, int] = {}
+    for path, position in first.items():
+        while starts.get(path, position + 1) > position:
+            starts[path] = position
+            path = path.rpartition(".")[0]
+    children: dict[str | None, list[str]] = {}
+    for module in table:
+        children.setdefault(table.parent(module.path), []).append(module.path)
+    for siblings in children.values():
+        places: dict[str, int] = {}
+        place = -1
+        for path in siblings:
+            place = places[path] = starts.get(path, place)
+        siblings.sort(key=places.__getitem__)
+    stack = (children.get(None, []) or children.pop("", []))[::-1]
+    order: list[str] = []
+    while stack:
+        path = stack.pop()
+        order.append(path)
+        stack.extend(children.get(path, ())[::-1])
+    return order
 
 
 def explanation(model: Model, pass_name: str) -> list[dict[str, Any]]:

@@ -114,3 +114,25 @@ def test_a_table_aligns_its_columns() -> None:
 def test_an_empty_model_has_a_report() -> None:
     model = make_model("g (float[N] X) => (float[N] X) { }")
     assert summary_text(model_summary(model, "m")).startswith("m: 0 of 0 nodes tagged, 0 different tags")
+
+
+def test_modules_stand_where_their_first_node_stands() -> None:
+    model = make_model("""
+        # module: .        my.Net
+        # module: b        torch.nn.modules.container.ModuleList calls=0
+        # module: b.2      my.Block
+        # module: silent   my.Dropout
+        # module: b.10     my.Block
+        # module: b.10.x   my.Leaf
+        # module: a        my.Head
+        # module: silent2  my.Dropout
+        g (float[N] X) => (float[N] Y) {
+            p = Relu (X)    # scope: b.10.x
+            q = Relu (p)    # scope: b.2
+            r = Relu (q)    # scope: a
+            Y = Relu (r)    # scope: b.10
+        }
+    """)
+    paths = [row["path"] for row in model_summary(model)["modules"]]
+    # silent stays behind b.2, silent2 behind a: as the table has them
+    assert paths == ["", "b", "b.10", "b.10.x", "b.2", "silent", "a", "silent2"]
