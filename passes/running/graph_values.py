@@ -16,12 +16,20 @@ import numpy as np
 import onnx
 
 from modelexport.ir.arrays import Array
-from modelexport.ir.errors import MissingExtraError
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.text import shown
 from modelexport.passes.evidence.values.initializers import Initializers
+from modelexport.passes.running.session import (
+    CPU,
+    SessionSettings,
+    onnxruntime,
+    options,
+    reason,
+    run_errors,
+    value_info,
+)
 
 OnValue = Callable[[str, Array], None]
 _FIRST, _LONGEST = 32, 512
@@ -55,15 +63,8 @@ def run_graph(
 
 class _Runner:
     def __init__(self, model: Model, on_value: OnValue, chunk_bytes: int) -> None:
-        try:
-            import onnxruntime  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "ort", "value-attribution") from error
-        self.ort: Any = onnxruntime
-        state = onnxruntime.capi.onnxruntime_pybind11_state
-        names = "Fail InvalidArgument NoSuchFile RuntimeException InvalidProtobuf NotImplemented InvalidGraph EPFail"
-        kinds = [getattr(state, name) for name in names.split() if hasattr(state, name)]
-        self.errors: tuple[type[BaseException], ...] = (*kinds, RuntimeError, ValueError, TypeError, IndexError)
+        self.ort: Any = onnxruntime("value-attribution")
+        self.errors = run_errors()
         self.model, self.graph, self.on_value = model, model.main, on_value
         self.chunk_bytes = max(chunk_bytes, 1 << 20)
         self.initializers = Initializers(model)
@@ -127,7 +128,7 @@ class _Runner:
                 return self._chunk(ready[:half]) + self._chunk(ready[half:])
             node = ready[0]
             self.fails[node.domain, node.op_type] = self.fails.get((node.domain, node.op_type), 0) + 1
-            self.report.failures.setdefault(node.op_type, str(error).strip().splitlines()[0][:200])
+            self.report.failures.setdefault(node.op_type, reason(error))
             self.report.unknown += 1
             return 0
         size = 0
@@ -155,7 +156,7 @@ class _Runner:
                     continue
                 held = self.ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self.initializers.array(value)))
             feeds[value] = held
-            inputs.append(_value_info(value, held))
+            inputs.append(value_info(value, held))
         graph = onnx.GraphProto(name="chunk")
         graph.node.extend(node.proto for node in nodes if node.proto is not None)
         graph.input.extend(inputs)
@@ -165,11 +166,8 @@ class _Runner:
         model = onnx.ModelProto(ir_version=max(source.ir_version, 8), graph=graph)
         model.opset_import.extend(source.opset_import)
         model.functions.extend(source.functions)
-        options = self.ort.SessionOptions()
-        options.graph_optimization_level = self.ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
         session = self.ort.InferenceSession(
-            model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(), sess_options=options(SessionSettings()), providers=[CPU]
         )
         return made, session.run_with_ort_values(made, feeds)
 
@@ -186,30 +184,13 @@ class _Runner:
                     ir_version=8,
                     opset_imports=[onnx.helper.make_opsetid("", 13)],
                 )
-                self._cast = self.ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+                self._cast = self.ort.InferenceSession(proto.SerializeToString(), providers=[CPU])
             value = self._cast.run_with_ort_values(["y"], {"x": value})[0]
         try:
             array: Array = value.numpy()
         except self.errors:
             return None  # an element type NumPy does not have
         return array if array.dtype.kind in "biufc" else None
-
-
-_SEQUENCE = "seq("
-
-
-def _value_info(name: str, value: Any) -> onnx.ValueInfoProto:
-    kind: str = value.data_type()
-    if kind.startswith(_SEQUENCE):
-        element = onnx.helper.make_tensor_type_proto(_element_type(kind[len(_SEQUENCE) : -1]), None)
-        return onnx.helper.make_value_info(name, onnx.helper.make_sequence_type_proto(element))
-    return onnx.helper.make_tensor_value_info(name, _element_type(kind), list(value.shape()))
-
-
-def _element_type(kind: str) -> int:
-    """``tensor(int64)`` as the number of the element type."""
-    inner = kind.removeprefix("tensor(").removesuffix(")").upper()
-    return int(onnx.TensorProto.DataType.Value(inner))
 
 
 def in_order(graph: Graph) -> Sequence[Node]:

@@ -1,0 +1,167 @@
+"""A copy of a model in which every node at every depth has a name of its own, and calls of local functions are inlined.
+
+onnxruntime calls unnamed nodes ``Op_index`` graph by graph, so a body's ``Relu_0`` and the main graph's are one name,
+and names what it inlines anew. In the copy a name stands for one node at one place of the call tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import inliner
+
+from modelexport.ir.graph import Graph
+from modelexport.ir.io.overlay import assemble
+from modelexport.ir.io.reader import body_protos
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.text import readable, text
+
+_MARK = "modelexport.instance"
+_SMALL = 1024  # elements of a tensor that may be a shape
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A node as it runs: in the main graph, in a body, or in a function as called by ``calls``, outermost first."""
+
+    node: Node
+    calls: tuple[Node, ...] = ()
+
+
+@dataclass(slots=True)
+class NamedCopy:
+    """The copy, and what its names stand for.
+
+    Attributes:
+        proto: the model; its local functions are inlined.
+        instances: by name, in the order of ``Model.nodes`` with called functions after their call.
+    """
+
+    proto: onnx.ModelProto
+    instances: dict[str, Instance] = field(default_factory=dict)
+
+
+def named_copy(model: Model, *, metadata: bool = True, weights: bool = True) -> NamedCopy:
+    """See the module. Names that are unique in the file stay.
+
+    Args:
+        metadata: whether nodes keep their metadata.
+        weights: whether large initializers of the main graph are in the copy; else they are inputs of their type.
+    """
+    proto = onnx.ModelProto()
+    source = assemble(model)
+    if weights:
+        proto.CopyFrom(source)
+    else:
+        _copy_without_weights(source, proto)
+    copy = NamedCopy(proto)
+    namer = _Namer(model, copy, metadata)
+    namer.graph(model.main, proto.graph, ())
+    if namer.functions:
+        del proto.functions[:]
+        proto.functions.extend(namer.functions)
+        domains = {entry.domain for entry in proto.opset_import}
+        for function in namer.functions:
+            if function.domain not in domains:
+                domains.add(function.domain)
+                proto.opset_import.add(domain=function.domain, version=1)
+        copy.proto = inliner.inline_local_functions(proto)
+        _restore_names(copy.proto.graph, list(copy.instances), metadata)
+    elif proto.functions:
+        del proto.functions[:]
+    return copy
+
+
+def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
+    target.ir_version = source.ir_version
+    target.opset_import.extend(source.opset_import)
+    target.functions.extend(source.functions)
+    graph = source.graph
+    target.graph.name = graph.name
+    for field_name in ("node", "input", "output", "value_info"):
+        getattr(target.graph, field_name).extend(getattr(graph, field_name))
+    given = {entry.name for entry in graph.input}
+    for tensor in graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and math.prod(tensor.dims) <= _SMALL:
+            target.graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            target.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    for sparse in graph.sparse_initializer:
+        if sparse.values.name not in given:
+            kind = sparse.values.data_type
+            target.graph.input.append(onnx.helper.make_tensor_value_info(sparse.values.name, kind, sparse.dims))
+
+
+class _Namer:
+    def __init__(self, model: Model, copy: NamedCopy, metadata: bool) -> None:
+        self.model, self.copy, self.metadata = model, copy, metadata
+        self.functions: list[onnx.FunctionProto] = []
+        self.taken = {readable(node.name) for node in model.nodes() if node.name}
+        self.protos = {
+            id(graph): function for graph, function in zip(model.functions, assemble(model).functions, strict=True)
+        }
+        self.inlines = (
+            any(node for node in model.nodes() if self._callee(node) is not None) if model.functions else False
+        )
+
+    def graph(self, graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, calls: tuple[Node, ...]) -> None:
+        instances = self.copy.instances
+        for node, node_proto in zip(graph.nodes, proto.node, strict=True):
+            name = readable(node.name)
+            if calls or not name or name in instances:
+                name = self._fresh(name or node.op_type, calls)
+            node_proto.name = name
+            instances[name] = Instance(node, calls)
+            if not self.metadata:
+                del node_proto.metadata_props[:]
+            if self.inlines:
+                node_proto.metadata_props.add(key=_MARK, value=str(len(instances) - 1))
+            for body, (_, body_proto) in zip(node.bodies, body_protos(node_proto), strict=True):
+                self.graph(body, body_proto, calls)
+            callee = self._callee(node)
+            if callee is not None:
+                self._call(node, node_proto, callee, calls)
+
+    def _callee(self, node: Node) -> Graph | None:
+        return self.model.function(node.domain, node.op_type, node.overload)
+
+    def _call(self, node: Node, proto: onnx.NodeProto, callee: Graph, calls: tuple[Node, ...]) -> None:
+        """Give the call a function of its own, so that what is inlined can be told apart."""
+        function = onnx.FunctionProto()
+        function.CopyFrom(self.protos[id(callee)])
+        function.name = f"{text(function.name)}.{len(self.functions)}.call"
+        function.ClearField("overload")
+        self.functions.append(function)
+        proto.op_type = function.name
+        proto.ClearField("overload")
+        self.graph(callee, function, (*calls, node))
+
+    def _fresh(self, base: str, calls: tuple[Node, ...]) -> str:
+        above = "".join(f"{readable(call.name) or call.op_type}/" for call in calls)
+        number = len(self.copy.instances)
+        name = f"{above}{base}#{number}"
+        while name in self.taken:
+            name += "~"
+        return name
+
+
+def _restore_names(graph: onnx.GraphProto, names: list[str], metadata: bool) -> None:
+    """The inliner appends numbers to names; the mark on each node says what it was called."""
+    for node in nodes_of(graph):
+        for index, entry in enumerate(node.metadata_props):
+            if entry.key == _MARK:
+                node.name = names[int(entry.value)]
+                del node.metadata_props[index]
+                break
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph and of its bodies, each before those in it."""
+    for node in graph.node:
+        yield node
+        for _, body in body_protos(node):
+            yield from nodes_of(body)

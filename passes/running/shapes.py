@@ -1,0 +1,224 @@
+"""Shapes of every value at every depth, and how often each node runs: from the file, by inference, or seen in a run."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from modelexport.ir.arrays import Array
+from modelexport.ir.errors import InputError
+from modelexport.ir.model import Model
+from modelexport.passes.running import inputs as running_inputs
+from modelexport.passes.running.events import kernel_name, read_events
+from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy
+from modelexport.passes.running.session import (
+    SessionSettings,
+    as_ort_values,
+    element_type,
+    has_onnxruntime,
+    open_session,
+    run,
+)
+from modelexport.passes.running.static_shapes import StaticScope, inferred, read_scopes
+from modelexport.passes.running.values import Execution, Value
+
+ShapeSource = Literal["static", "inferred", "run"]
+_Signature = tuple[str, str]  # input and output shapes of one execution, as JSON
+
+
+@dataclass(slots=True)
+class Shapes:
+    """What is known of a model's values for given inputs.
+
+    Attributes:
+        source: where they are from; the last of static, inferred, run that was needed.
+        inputs: the shapes that the inputs have.
+        instances: the nodes as they run, by a name that is theirs alone; see ``named_copy``.
+        executions: of each instance, its executions of different shapes; none for a branch that isn't taken.
+        complete: whether every shape and count is known.
+        problems: what kept a run from telling more, one line each.
+    """
+
+    source: ShapeSource
+    inputs: dict[str, tuple[int, ...]]
+    instances: dict[str, Instance]
+    executions: dict[str, tuple[Execution, ...]]
+    complete: bool = True
+    problems: list[str] = field(default_factory=list)
+
+
+def find_shapes(
+    model: Model,
+    arrays: Mapping[str, Array] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    may_run: bool = True,
+    seed: int = 0,
+) -> Shapes:
+    """Shapes for inputs that are given, have given shapes, or those of the model with 1 for free dimensions.
+
+    The model is run, once and with optimisations off, where the file and onnx's inference leave something open,
+    ``may_run`` allows it and onnxruntime is installed. Its profiler sees every kernel's shapes, bodies included.
+
+    Raises:
+        InputError: a given input does not fit the model.
+    """
+    sizes = running_inputs.resolved_shapes(model, arrays, shapes)
+    if arrays:
+        running_inputs.check_arrays(model, arrays)
+    copy = named_copy(model, metadata=False, weights=False)
+    found = Shapes("static", sizes, copy.instances, {})
+    scopes = read_scopes(copy.proto, sizes)
+    if not _take(found, scopes):
+        proto, problem = inferred(copy.proto, sizes)
+        if proto is not None:
+            found.source = "inferred"
+            scopes = read_scopes(proto, sizes)
+            _take(found, scopes)
+        if problem:
+            found.problems.append(problem)
+    if found.complete or not may_run:
+        return found
+    if not has_onnxruntime():
+        found.problems.append("onnxruntime is not installed: pip install 'modelexport[ort]' to see shapes in a run")
+        return found
+    try:
+        seen = _run(model, arrays, shapes, seed)
+    except InputError as error:
+        found.problems.append(str(error))
+        return found
+    found.source = "run"
+    found.complete = _merge(found, scopes, seen)
+    if not found.complete and not seen.whole:
+        found.problems.append("the profile of the run is cut short: counts of what runs last are missing")
+    return found
+
+
+def _take(found: Shapes, scopes: Sequence[StaticScope]) -> bool:
+    """Executions as static shapes tell them; whether they tell all."""
+    found.executions = {}
+    complete = True
+    for scope in scopes:
+        for node in scope.nodes:
+            execution = scope.execution(node)
+            complete = complete and execution.known
+            found.executions[node.name] = (execution,) if execution.count != 0 else ()
+    found.complete = complete
+    return complete
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Signatures by instance with how often each ran, and whether the profile has the whole run."""
+
+    signatures: dict[str, Counter[_Signature]] = field(default_factory=dict)
+    whole: bool = False
+
+
+def _run(
+    model: Model, arrays: Mapping[str, Array] | None, shapes: Mapping[str, Sequence[int]] | None, seed: int
+) -> _Seen:
+    made = running_inputs.make_inputs(model, arrays, shapes, seed)
+    copy: NamedCopy = named_copy(model, metadata=False)
+    label = str(model.path or "model")
+    feeds = as_ort_values(made, {info.name: info.elem_type for info in running_inputs.model_inputs(model)})
+    seen = _Seen()
+    with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
+        settings = SessionSettings(profile=str(Path(folder, "run")))
+        session = open_session(copy.proto, settings, model.base_dir, label)
+        del copy
+        failure: InputError | None = None
+        try:
+            run(session, feeds, label)
+        except InputError as error:
+            failure = error
+        profile = Path(session.end_profiling())
+        del session
+        if failure is not None:
+            raise failure
+        for event in read_events(profile):
+            name = kernel_name(event)
+            if name is None:
+                seen.whole = seen.whole or event.get("name") == "model_run"
+                continue
+            args = event.get("args", {})
+            signature = (json.dumps(args.get("input_type_shape")), json.dumps(args.get("output_type_shape")))
+            seen.signatures.setdefault(name, Counter())[signature] += 1
+    return seen
+
+
+def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
+    """Put what was seen over what is known; whether everything is known now."""
+    complete = seen.whole
+    for scope in scopes:
+        runs = max((seen.signatures[n.name].total() for n in scope.nodes if n.name in seen.signatures), default=0)
+        if scope.parent is None:
+            runs = max(runs, 1)
+        values = _values_seen(scope, seen)
+        for node in scope.nodes:
+            static = scope.execution(node)
+            signatures = seen.signatures.get(node.name)
+            executions: list[Execution] = []
+            if signatures is not None:
+                for (read, made), count in signatures.items():
+                    inputs = _aligned(static.inputs, json.loads(read))
+                    outputs = _aligned(static.outputs, json.loads(made))
+                    executions.append(Execution(count, inputs, outputs))
+            elif runs or not any(n.name in seen.signatures for n in scope.nodes):
+                # a constant, or an operator that onnxruntime replaced by others: it runs as often as what is beside it
+                often: int | None = runs if runs or seen.whole else static.count
+                if often != 0:
+                    executions.append(
+                        Execution(
+                            often,
+                            tuple(
+                                _known(v, values.get(name)) for v, name in zip(static.inputs, node.input, strict=True)
+                            ),
+                            tuple(
+                                _known(v, values.get(name)) for v, name in zip(static.outputs, node.output, strict=True)
+                            ),
+                        )
+                    )
+            found.executions[node.name] = tuple(executions)
+            complete = complete and all(execution.known for execution in executions)
+    return complete
+
+
+def _values_seen(scope: StaticScope, seen: _Seen) -> dict[str, Value]:
+    """Values of a scope by what the kernels that ran once there read and made."""
+    values: dict[str, Value] = {}
+    for node in scope.nodes:
+        signatures = seen.signatures.get(node.name)
+        if signatures is None or len(signatures) != 1:
+            continue
+        (read, made), static = next(iter(signatures)), scope.execution(node)
+        for names, known, shown in ((node.input, static.inputs, read), (node.output, static.outputs, made)):
+            for name, value in zip(names, _aligned(known, json.loads(shown)), strict=True):
+                if value is not None and value.dims is not None:
+                    values[name] = value
+    return values
+
+
+def _known(static: Value | None, seen: Value | None) -> Value | None:
+    return seen if static is not None and static.is_tensor and static.dims is None and seen is not None else static
+
+
+def _aligned(slots: Sequence[Value | None], listed: Any) -> tuple[Value | None, ...]:
+    """The profiler lists the tensors among the slots that are there, ``{type: dims}`` each."""
+    shapes = [next(iter(entry.items())) for entry in listed or () if isinstance(entry, dict) and entry]
+    present = [index for index, slot in enumerate(slots) if slot is not None]
+    if len(present) != len(shapes):
+        present = [index for index in present if (slot := slots[index]) is not None and slot.is_tensor]
+    if len(present) != len(shapes):
+        return tuple(slots)
+    filled = list(slots)
+    for index, (kind, dims) in zip(present, shapes, strict=True):
+        slot = slots[index]
+        elem_type = slot.elem_type if slot is not None and slot.elem_type > 0 else element_type(kind)
+        filled[index] = Value(elem_type, tuple(dims))
+    return tuple(filled)
