@@ -13,7 +13,7 @@ from modelexport.ir.attribution import Attribution
 from modelexport.ir.text import shown, text
 
 if TYPE_CHECKING:
-    from modelexport.ir.graph import Graph
+    from modelexport.ir.scope import Scope
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -28,15 +28,16 @@ class Node:
     """One operator call of one graph.
 
     ``inputs`` and ``outputs`` are value names ("" marks an absent slot); ``captures`` are the outer values that the
-    node's bodies read. Change them through the Graph's editing methods only. Metadata is the source's with a patch over
-    it, which the writer applies; ``patch`` maps a key to its new value, or to None where the key is to be removed.
+    node's bodies read. Change them through the graph's editing methods only. Metadata is the source's with a patch over
+    it, which the writer applies; ``patch`` maps a key to its new value, or to None where the key is to be removed, and
+    ``applied`` is the patch that is in the proto already.
     """
 
     __slots__ = (
-        "_applied",
         "_attribution",
         "_history",
         "_keys",
+        "applied",
         "captures",
         "doc_patch",
         "domain",
@@ -52,7 +53,7 @@ class Node:
 
     def __init__(
         self,
-        graph: Graph,
+        graph: Scope,
         node_id: int,
         proto: onnx.NodeProto | None,
         op_type: str,
@@ -72,7 +73,7 @@ class Node:
         self.captures: tuple[str, ...] = ()
         self.patch: Mapping[str, str | None] | None = None
         self.doc_patch: str | Absent | None = None
-        self._applied: Mapping[str, str | None] | None = None  # the patch that is in the proto already
+        self.applied: Mapping[str, str | None] | None = None
         self._keys: tuple[str, ...] | None = None  # of the proto's metadata; see forget_source_keys
         self._attribution: Attribution | None = None
         self._history: tuple[Attribution, ...] = ()
@@ -118,7 +119,7 @@ class Node:
         return text(self.proto.overload) if self.proto is not None else ""
 
     @property
-    def bodies(self) -> tuple[Graph, ...]:
+    def bodies(self) -> tuple[Scope, ...]:
         """The node's subgraph bodies, in attribute order."""
         return self.graph.bodies.get(self.id, ())
 

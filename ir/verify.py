@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelexport.ir.editing.indexes import visible_in
 from modelexport.ir.graph import Graph
-from modelexport.ir.io.reader import free_values
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.text import shown, text
@@ -47,9 +45,9 @@ def _verify_graph(graph: Graph) -> Iterator[Violation]:
     yield from _captures(graph)
     yield from _order(graph)
     for node in graph.nodes:
-        if node.graph is not graph or graph._by_id.get(node.id) is not node:
+        if node.graph is not graph or graph.index.by_id.get(node.id) is not node:
             yield Violation(node.described, "is not a node of its graph")
-    unknown = graph.bodies.keys() - graph._by_id.keys()
+    unknown = graph.bodies.keys() - graph.index.by_id.keys()
     for node_id in sorted(unknown):
         yield Violation(graph.scope, f"has bodies of node {node_id}, which is gone")
 
@@ -65,13 +63,13 @@ def _definitions(graph: Graph) -> Iterator[Violation]:
                     yield Violation(node.described, f"defines {shown(value)!r}, which is defined already")
             else:
                 defined[value] = node
-    for value, node in graph._producers.items():
+    for value, node in graph.index.producers.items():
         if defined.get(value) is not node and value not in graph.defined_twice:
             yield Violation(node.described, f"is indexed as the producer of {shown(value)!r} and is not")
-    for value in defined.keys() - graph._producers.keys():
+    for value in defined.keys() - graph.index.producers.keys():
         yield Violation(defined[value].described, f"makes {shown(value)!r}, and no index says so")
     for value in graph.outputs if graph.edits is not None else ():
-        if value and visible_in(graph, value) is None and value not in _source_outputs(graph):
+        if value and graph.find(value) is None and value not in _source_outputs(graph):
             yield Violation(graph.scope, f"nothing defines its output {shown(value)!r}")
 
 
@@ -88,11 +86,11 @@ def _readers(graph: Graph) -> Iterator[Violation]:
         for value in (*node.inputs, *node.captures):
             if value:
                 reads.setdefault(value, set()).add(node.id)
-    if reads.keys() != graph._consumers.keys():
-        for value in sorted(reads.keys() ^ graph._consumers.keys()):
+    if reads.keys() != graph.index.consumers.keys():
+        for value in sorted(reads.keys() ^ graph.index.consumers.keys()):
             yield Violation(graph.scope, f"the index of readers is wrong about {shown(value)!r}")
         return
-    for value, readers in graph._consumers.items():
+    for value, readers in graph.index.consumers.items():
         ids = readers.keys() if isinstance(readers, dict) else [node.id for node in readers]
         if reads[value] != set(ids) or len(reads[value]) != len(ids):
             yield Violation(graph.scope, f"the index of readers is wrong about {shown(value)!r}")
@@ -100,17 +98,17 @@ def _readers(graph: Graph) -> Iterator[Violation]:
 
 def _captures(graph: Graph) -> Iterator[Violation]:
     for node_id, bodies in graph.bodies.items():
-        node = graph._by_id.get(node_id)
+        node = graph.index.by_id.get(node_id)
         if node is None:
             continue
-        if {value for body in bodies for value in free_values(body)} != set(node.captures):
+        if {value for body in bodies for value in body.free_values()} != set(node.captures):
             yield Violation(node.described, "its captures are not what its bodies read from outside")
     if graph.edits is None:
         return
     for node in graph.nodes:
         if node.id in graph.edits.order or node.id in graph.edits.touched:
             for value in (*node.inputs, *node.captures):
-                if value and visible_in(graph, value) is None and not _in_source(node, value):
+                if value and graph.find(value) is None and not _in_source(node, value):
                     yield Violation(node.described, f"reads {shown(value)!r}, which nothing defines")
 
 
@@ -124,7 +122,7 @@ def _order(graph: Graph) -> Iterator[Violation]:
     done: set[int] = set()
     for node in graph.nodes:
         for value in (*node.inputs, *node.captures):
-            producer = graph._producers.get(value)
+            producer = graph.index.producers.get(value)
             if producer is not None and producer.id not in done:
                 yield Violation(node.described, f"comes before the producer of {shown(value)!r}")
         done.add(node.id)

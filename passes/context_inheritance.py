@@ -13,6 +13,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations, products_of_biases
@@ -54,7 +55,7 @@ class ContextInheritance(Pass):
             return PassResult(notes={"by rule": {}})
         parameters = ParameterIndex.of(model)
         tree = ModuleTree(model.modules, parameters.owners, paths)
-        calls = _calls(model)
+        calls = model.callers()
         nameless: frozenset[str] | None = None
         for graph in model.graphs():
             if _constants(graph, tree, made):
@@ -79,22 +80,12 @@ class ContextInheritance(Pass):
         return PassResult(changed=made.counts.total(), notes={"by rule": dict(made.counts)})
 
 
-def _calls(model: Model) -> dict[str, list[Node]]:
-    """The nodes that call each local function, by the function's scope."""
-    calls: dict[str, list[Node]] = {}
-    for node in model.nodes() if model.functions else ():
-        callee = model.function(node.domain, node.op_type, node.overload)
-        if callee is not None:
-            calls.setdefault(callee.scope, []).append(node)
-    return calls
-
-
-def _home(graph: Graph, tree: ModuleTree, calls: dict[str, list[Node]]) -> Guess | None:
+def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> Guess | None:
     """Where the nodes of a body or of a local function are from when nothing inside says more."""
     if graph.owner is not None:
         owner = graph.owner.attribution
         return None if owner is None else (owner.path, "owner")
-    callers = [node.attribution.path for node in calls.get(graph.scope, ()) if node.attribution is not None]
+    callers = [node.attribution.path for node in calls.get(graph, ()) if node.attribution is not None]
     return (_agreed(tree, dict.fromkeys(callers), "shape")[0], "caller") if callers else None
 
 

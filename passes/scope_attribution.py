@@ -13,6 +13,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.evidence.names.aliases import aliases
 from modelexport.passes.evidence.names.anchors import anchors, is_used_above
@@ -90,6 +91,7 @@ class _Run:
         for graph in self.model.graphs():
             for node in graph.nodes:
                 self._look(node)
+        self.callers = self.model.callers()
         self.apart = told_apart(self.scoped, self.walk)
         for graph in self._callers_first():
             bases = self._bases(graph)
@@ -139,43 +141,22 @@ class _Run:
         return () if known.isdisjoint(node.inputs) else [value for value in node.inputs if value in known]
 
     def _callers_first(self) -> Iterator[Graph]:
-        """Every scope, a local function after all scopes that call it."""
-        model = self.model
-        groups: dict[str, list[Graph]] = {}
-        home = ""
-        for graph in model.graphs():
-            home = graph.scope if graph.kind != "body" else home
+        """Every scope, a local function and its bodies after all scopes that call it."""
+        groups: dict[Graph, list[Graph]] = {}
+        home = self.model.main
+        for graph in self.model.graphs():
+            home = graph if graph.kind != "body" else home
             groups.setdefault(home, []).append(graph)
-        yield from groups.pop(model.main.scope)
-        self.callers: dict[str, list[Node]] = {scope: [] for scope in groups}
-        waiting: dict[str, int] = dict.fromkeys(groups, 0)
-        calls: dict[str, set[str]] = {}
-        for graph in model.graphs() if groups else ():
-            home = graph.scope if graph.kind != "body" else home
-            for node in graph.nodes:
-                callee = model.function(node.domain, node.op_type, node.overload)
-                if callee is not None:
-                    self.callers[callee.scope].append(node)
-                    calls.setdefault(home, set()).add(callee.scope)
-        for caller, callees in calls.items():
-            for callee_scope in callees if caller in groups else ():
-                waiting[callee_scope] += 1
-        ready = [scope for scope, count in waiting.items() if not count]
-        while ready:
-            scope = ready.pop()
-            yield from groups.pop(scope)
-            for callee_scope in calls.get(scope, ()):
-                waiting[callee_scope] -= 1
-                if not waiting[callee_scope]:
-                    ready.append(callee_scope)
+        for home in (self.model.main, *self.model.functions_callers_first()):
+            yield from groups[home]
 
-    def _bases(self, graph: Graph) -> str:
+    def _bases(self, graph: Scope) -> str:
         """Path that scopes relative to ``graph`` are joined to."""
         if graph.owner is not None:
             owner = graph.owner.attribution
             return owner.path if owner is not None else self._bases(graph.owner.graph)
         if graph.kind == "function":
-            paths = [node.attribution.path for node in self.callers[graph.scope] if node.attribution is not None]
+            paths = [node.attribution.path for node in self.callers[graph] if node.attribution is not None]
             return common_path(paths) if paths else ""
         return ""
 

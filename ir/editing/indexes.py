@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from modelexport.ir.editing.ordering import edits_of
-
-if TYPE_CHECKING:
-    from modelexport.ir.graph import Graph
-    from modelexport.ir.model import Model
-    from modelexport.ir.node import Node
+from modelexport.ir.editing.view import relink
+from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
 
 
-def visible_in(graph: Graph, value: str) -> Graph | None:
-    """The innermost scope from ``graph`` outwards that defines ``value``."""
-    scope: Graph | None = graph
-    while scope is not None and not scope.defines(value):
-        scope = scope.parent
-    return scope
-
-
-def nested(graph: Graph) -> Iterator[Graph]:
+def nested(graph: Scope) -> Iterator[Scope]:
     """Every body below ``graph``."""
     stack = [body for bodies in graph.bodies.values() for body in bodies]
     while stack:
@@ -30,20 +19,26 @@ def nested(graph: Graph) -> Iterator[Graph]:
         stack.extend(inner for bodies in body.bodies.values() for inner in bodies)
 
 
-def all_names(model: Model) -> set[str]:
-    """Every value name that is or was defined in some scope: what is not in it is free everywhere."""
-    if model._names is None:
-        model._names = {name for graph in model.graphs() for name in (*graph._given, *graph._producers)}
-    return model._names
+def all_names(graph: Scope) -> set[str]:
+    """Every value name that is or was defined in the main graph or the function around ``graph``.
+
+    What is not in it is free everywhere a value of ``graph`` can be seen.
+    """
+    home = graph.home
+    if home.index.names is None:
+        home.index.names = {
+            name for scope in (home, *nested(home)) for name in (*scope.index.given, *scope.index.producers)
+        }
+    return home.index.names
 
 
-def readers_of(graph: Graph, value: str) -> list[Node]:
+def readers_of(graph: Scope, value: str) -> list[Node]:
     """Nodes of ``graph`` that read ``value`` themselves or in a body, in no particular order."""
-    readers = graph._consumers.get(value, ())
+    readers = graph.index.consumers.get(value, ())
     return list(readers.values() if isinstance(readers, dict) else readers)
 
 
-def start_reading(graph: Graph, node: Node, values: Iterable[str]) -> None:
+def start_reading(graph: Scope, node: Node, values: Iterable[str]) -> None:
     """Index ``node`` as a reader of ``values``, here and, where they come from outside, along the owners."""
     for value in values:
         if value:
@@ -54,7 +49,7 @@ def start_reading(graph: Graph, node: Node, values: Iterable[str]) -> None:
     relink(graph, node)
 
 
-def stop_reading(graph: Graph, node: Node, values: Iterable[str]) -> None:
+def stop_reading(graph: Scope, node: Node, values: Iterable[str]) -> None:
     """Take ``node`` out of the readers of those ``values`` that it does not read any more."""
     for value in values:
         if value and (value not in node.inputs and value not in node.captures):
@@ -63,45 +58,33 @@ def stop_reading(graph: Graph, node: Node, values: Iterable[str]) -> None:
     relink(graph, node)
 
 
-def relink(graph: Graph, node: Node) -> None:
-    """Bring the edges into ``node`` in the networkx view up to date, where there is a view."""
-    view = graph._nx
-    if view is None:
-        return
-    view.remove_edges_from(list(view.in_edges(node.id)))
-    producers = graph._producers
-    view.add_edges_from(
-        (producers[value].id, node.id) for value in (*node.inputs, *node.captures) if value in producers
-    )
-
-
-def changed(graph: Graph) -> None:
+def changed(graph: Scope) -> None:
     """Note that the structure of ``graph`` is not what it was."""
-    graph._ordered = graph._positions = None
+    graph.index.reorder()
     graph.model.revision += 1
 
 
-def _editable(graph: Graph, value: str) -> dict[int, Node]:
-    readers = graph._consumers.get(value)
+def _editable(graph: Scope, value: str) -> dict[int, Node]:
+    readers = graph.index.consumers.get(value)
     if not isinstance(readers, dict):
         readers = {node.id: node for node in readers or ()}
-        graph._consumers[value] = readers
+        graph.index.consumers[value] = readers
     return readers
 
 
-def _drop(graph: Graph, node: Node, value: str) -> None:
+def _drop(graph: Scope, node: Node, value: str) -> None:
     readers = _editable(graph, value)
     readers.pop(node.id, None)
     if not readers:
-        del graph._consumers[value]
+        del graph.index.consumers[value]
 
 
-def reads_free(graph: Graph, value: str) -> bool:
+def reads_free(graph: Scope, value: str) -> bool:
     """Whether ``graph`` or a body in it reads ``value`` from outside of ``graph``."""
-    return (bool(graph._consumers.get(value)) or value in graph.outputs) and not graph.defines(value)
+    return (bool(graph.index.consumers.get(value)) or value in graph.outputs) and not graph.defines(value)
 
 
-def _sync_captures(graph: Graph, value: str) -> None:
+def _sync_captures(graph: Scope, value: str) -> None:
     while (owner := graph.owner) is not None and not graph.defines(value):
         outer = owner.graph
         reads = any(reads_free(body, value) for body in owner.bodies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 
@@ -12,23 +12,22 @@ from modelexport.ir.editing.indexes import (
     changed,
     nested,
     readers_of,
-    relink,
     start_reading,
     stop_reading,
-    visible_in,
 )
 from modelexport.ir.editing.inheritance import inherit as inherit_from
-from modelexport.ir.editing.ordering import check_edge, edits_of, mark_backward
+from modelexport.ir.editing.ordering import annotated, check_edge, edits_of, mark_backward, place, rank
+from modelexport.ir.editing.view import relink
 from modelexport.ir.errors import GraphError
 from modelexport.ir.node import Node
+from modelexport.ir.proto import surgeon
+from modelexport.ir.proto.building import read_bodies
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import shown
-
-if TYPE_CHECKING:
-    from modelexport.ir.graph import Graph
 
 
 def insert(
-    graph: Graph,
+    graph: Scope,
     op_type: str,
     inputs: Sequence[str],
     outputs: Sequence[str],
@@ -59,8 +58,6 @@ def insert(
         raise GraphError(f"{graph.scope}: {op_type} can't inherit from a node of another model")
     proto = None
     if attributes:
-        from modelexport.ir.proto import surgeon
-
         proto = surgeon.node_proto(graph, op_type, domain, name, inputs, outputs, attributes)
     edits = edits_of(graph)
     node = Node(graph, edits.next_id, proto, op_type, domain, name, inputs, outputs)
@@ -72,13 +69,13 @@ def insert(
         graph.bodies.pop(node.id, None)
         raise
     edits.next_id += 1
-    edits.place(graph, node)
-    graph._by_id[node.id] = node
-    if graph._nx is not None:
-        graph._nx.add_node(node.id, payload=node)
+    place(graph, node)
+    graph.index.by_id[node.id] = node
+    if graph.index.view is not None:
+        graph.index.view.add_node(node.id, payload=node)
     for value in filter(None, outputs):
-        graph._producers[value] = node
-    all_names(graph.model).update(outputs)
+        graph.index.producers[value] = node
+    all_names(graph).update(outputs)
     start_reading(graph, node, (*inputs, *node.captures))
     for value in backward:
         mark_backward(graph, value)
@@ -87,7 +84,7 @@ def insert(
     return node
 
 
-def remove(graph: Graph, node: Node) -> None:
+def remove(graph: Scope, node: Node) -> None:
     """Remove a node.
 
     Raises:
@@ -103,7 +100,7 @@ def remove(graph: Graph, node: Node) -> None:
     changed(graph)
 
 
-def replace(graph: Graph, nodes: tuple[Node, ...], by: tuple[Node, ...], inherit: tuple[Node, ...] | None) -> None:
+def replace(graph: Scope, nodes: tuple[Node, ...], by: tuple[Node, ...], inherit: tuple[Node, ...] | None) -> None:
     """Let the nodes ``by``, which are in the graph already, take the place of ``nodes``.
 
     Outputs of ``nodes`` that something else reads are matched, in order, to the outputs of ``by`` that nothing reads,
@@ -138,16 +135,16 @@ def replace(graph: Graph, nodes: tuple[Node, ...], by: tuple[Node, ...], inherit
         node.outputs = tuple(value if name == spare else name for name in node.outputs)
         edits.touched.add(node.id)
         edits.forgotten.add(edits.source_of(spare))
-        del graph._producers[spare]
-        graph._producers[value] = node
+        del graph.index.producers[spare]
+        graph.index.producers[value] = node
         for reader in readers_of(graph, value):
             relink(graph, reader)
-            if edits.rank(graph, node) >= edits.rank(graph, reader):
+            if rank(graph, node) >= rank(graph, reader):
                 edits.stale()
     changed(graph)
 
 
-def rename_value(graph: Graph, old: str, new: str) -> None:
+def rename_value(graph: Scope, old: str, new: str) -> None:
     """Rename a value of this scope: where it is made, where it is read, here and in bodies, and in the interface.
 
     Raises:
@@ -160,27 +157,27 @@ def rename_value(graph: Graph, old: str, new: str) -> None:
     if not new:
         raise GraphError(f"{graph.scope}: {shown(old)!r} can't be renamed to an empty name")
     _check_free(graph, new, f"{shown(old)!r} can't be renamed")
-    producers = [graph._producers[old]] if old in graph._producers else []
+    producers = [graph.index.producers[old]] if old in graph.index.producers else []
     if old in graph.defined_twice:
-        producers = [node for node in graph._by_id.values() if old in node.outputs]
+        producers = [node for node in graph.index.by_id.values() if old in node.outputs]
         graph.defined_twice.add(new)
     edits = edits_of(graph)
-    all_names(graph.model).add(new)
+    all_names(graph).add(new)
     for node in producers:
         node.outputs = tuple(new if name == old else name for name in node.outputs)
         edits.touched.add(node.id)
-    if old in graph._producers:
-        graph._producers[new] = graph._producers.pop(old)
-    if old in graph._given:
-        graph._given.remove(old)
-        graph._given.add(new)
-        graph._inputs_set = graph._initializers_set = None
+    if old in graph.index.producers:
+        graph.index.producers[new] = graph.index.producers.pop(old)
+    if old in graph.index.given:
+        graph.index.given.remove(old)
+        graph.index.given.add(new)
+        graph.index.inputs = graph.index.initializers = None
         _rename_in(graph.inputs, old, new)
         _rename_in(graph.initializers, old, new)
     _rename_reads(graph, old, new)
 
 
-def rewire(graph: Graph, node: Node, slot: int, value: str) -> None:
+def rewire(graph: Scope, node: Node, slot: int, value: str) -> None:
     """Let an input of a node read another value; "" leaves an optional input absent.
 
     Raises:
@@ -203,18 +200,18 @@ def rewire(graph: Graph, node: Node, slot: int, value: str) -> None:
     changed(graph)
 
 
-def _check_live(graph: Graph, node: Node) -> None:
-    if graph._by_id.get(node.id) is not node:
+def _check_live(graph: Scope, node: Node) -> None:
+    if graph.index.by_id.get(node.id) is not node:
         raise GraphError(f"{graph.scope}: {node.op_type} {shown(node.name or node.first_output)!r} is not a node of it")
 
 
-def _check_inputs(graph: Graph, inputs: Sequence[str], op_type: str) -> None:
+def _check_inputs(graph: Scope, inputs: Sequence[str], op_type: str) -> None:
     for value in inputs:
-        if value and visible_in(graph, value) is None:
+        if value and graph.find(value) is None:
             raise GraphError(f"{graph.scope}: {op_type} can't read {shown(value)!r}, nothing defines it")
 
 
-def _check_outputs(graph: Graph, outputs: Sequence[str], op_type: str) -> None:
+def _check_outputs(graph: Scope, outputs: Sequence[str], op_type: str) -> None:
     named = [value for value in outputs if value]
     if len(set(named)) < len(named):
         raise GraphError(f"{graph.scope}: {op_type} defines an output twice")
@@ -222,23 +219,22 @@ def _check_outputs(graph: Graph, outputs: Sequence[str], op_type: str) -> None:
         _check_free(graph, value, f"{op_type} can't define it")
 
 
-def _check_free(graph: Graph, value: str, what: str) -> None:
-    home = visible_in(graph, value)
-    if home is None and value in graph._consumers:
+def _check_free(graph: Scope, value: str, what: str) -> None:
+    home = graph.find(value)
+    if home is None and value in graph.index.consumers:
         raise GraphError(f"{graph.scope}: {what}: {shown(value)!r} is read already though nothing defines it")
-    if home is None and value in all_names(graph.model):
+    if home is None and value in all_names(graph):
         home = next((body for body in nested(graph) if body.defines(value)), None)
     if home is not None:
         raise GraphError(f"{graph.scope}: {what}: {home.scope} already has a value {shown(value)!r}")
 
 
-def _check_takeover(graph: Graph, old: list[str], by: tuple[Node, ...]) -> None:
+def _check_takeover(graph: Scope, old: list[str], by: tuple[Node, ...]) -> None:
     """Refuse when a node of ``by`` would come to depend on a value it takes over."""
     if not old:
         return
-    edits = edits_of(graph)
     values = set(old)
-    bound = min(edits.rank(graph, graph._producers[value]) for value in old)
+    bound = min(rank(graph, graph.index.producers[value]) for value in old)
     seen: set[int] = set()
     stack = list(by)
     while stack:
@@ -246,19 +242,19 @@ def _check_takeover(graph: Graph, old: list[str], by: tuple[Node, ...]) -> None:
         for value in (*node.inputs, *node.captures):
             if value in values:
                 raise GraphError(f"{graph.scope}: the new nodes depend on {shown(value)!r}, which they are to replace")
-            producer = graph._producers.get(value)
-            if producer is not None and producer.id not in seen and edits.rank(graph, producer) > bound:
+            producer = graph.index.producers.get(value)
+            if producer is not None and producer.id not in seen and rank(graph, producer) > bound:
                 seen.add(producer.id)
                 stack.append(producer)
 
 
-def _is_read(graph: Graph, value: str, ignored: set[int]) -> bool:
+def _is_read(graph: Scope, value: str, ignored: set[int]) -> bool:
     if value in graph.outputs or any(reader.id not in ignored for reader in readers_of(graph, value)):
         return True
-    return edits_of(graph).source_of(value) in edits_of(graph).annotated(graph)
+    return edits_of(graph).source_of(value) in annotated(graph)
 
 
-def _detach(graph: Graph, node: Node) -> None:
+def _detach(graph: Scope, node: Node) -> None:
     edits = edits_of(graph)
     read = (*node.inputs, *node.captures)
     node.inputs, kept = (), node.inputs
@@ -266,22 +262,21 @@ def _detach(graph: Graph, node: Node) -> None:
     graph.bodies.pop(node.id, None)
     stop_reading(graph, node, read)
     node.inputs, node.captures = kept, captures  # what it was stays readable
-    del graph._by_id[node.id]
-    if graph._nx is not None:
-        graph._nx.remove_node(node.id)
+    del graph.index.by_id[node.id]
+    if graph.index.view is not None:
+        graph.index.view.remove_node(node.id)
     for value in node.outputs:
-        if graph._producers.get(value) is node:
-            del graph._producers[value]
-            other = (
-                next((n for n in graph._by_id.values() if value in n.outputs), None) if graph.defined_twice else None
-            )
+        if graph.index.producers.get(value) is node:
+            del graph.index.producers[value]
+            others = graph.index.by_id.values() if graph.defined_twice else ()
+            other = next((n for n in others if value in n.outputs), None)
             if other is not None:
-                graph._producers[value] = other
+                graph.index.producers[value] = other
     if edits.order.pop(node.id, None) is None:
-        edits.removed[node.id] = node
+        edits.removed[node.id] = node.proto
 
 
-def _backward_captures(graph: Graph, node: Node) -> list[str]:
+def _backward_captures(graph: Scope, node: Node) -> list[str]:
     """Outer values that a new node reads and that are made after the node whose body this is."""
     owner = graph.owner
     if owner is None:
@@ -290,25 +285,23 @@ def _backward_captures(graph: Graph, node: Node) -> list[str]:
     return [value for value in outer if check_edge(owner.graph, value, owner)]
 
 
-def _read_bodies(graph: Graph, node: Node, proto: onnx.NodeProto) -> None:
+def _read_bodies(graph: Scope, node: Node, proto: onnx.NodeProto) -> None:
     """Read the bodies of a new node; what they capture must be there."""
-    from modelexport.ir.io.reader import read_bodies
-
-    read_bodies(node, proto)
+    read_bodies(graph, node, proto)
     for value in node.captures:
-        if visible_in(graph, value) is None:
+        if graph.find(value) is None:
             del graph.bodies[node.id]
             raise GraphError(f"{graph.scope}: a body of {node.op_type} reads {shown(value)!r}, nothing defines it")
 
 
-def _rename_reads(graph: Graph, old: str, new: str) -> None:
+def _rename_reads(graph: Scope, old: str, new: str) -> None:
     """Rename the reads of a value in ``graph``, which defines it or captures it, and in the bodies that capture it."""
     edits = edits_of(graph)
     edits.rename(old, new)
     _rename_in(graph.outputs, old, new)
-    readers = graph._consumers.pop(old, None)
+    readers = graph.index.consumers.pop(old, None)
     if readers is not None:
-        graph._consumers[new] = readers
+        graph.index.consumers[new] = readers
     for node in readers_of(graph, new):
         if old in node.inputs:
             node.inputs = tuple(new if name == old else name for name in node.inputs)
@@ -317,7 +310,7 @@ def _rename_reads(graph: Graph, old: str, new: str) -> None:
             edits.captured.setdefault(node.id, node.captures)
             node.captures = tuple(new if name == old else name for name in node.captures)
             for body in node.bodies:
-                if not body.defines(old) and (old in body._consumers or old in body.outputs):
+                if not body.defines(old) and (old in body.index.consumers or old in body.outputs):
                     _rename_reads(body, old, new)
     changed(graph)
 

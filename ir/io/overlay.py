@@ -10,12 +10,13 @@ from typing import Any
 
 import onnx
 
-from modelexport.ir.editing.ordering import Edits
-from modelexport.ir.graph import Graph
+from modelexport.ir.editing.edits import Edits
 from modelexport.ir.io.patches import apply_patches, patch_new
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.ir.proto import wire
+from modelexport.ir.proto import surgeon, wire
+from modelexport.ir.proto.building import body_protos
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
 
@@ -25,9 +26,9 @@ def assemble(model: Model) -> onnx.ModelProto:
     Metadata patches are in the source afterwards; the structure of the source is never changed.
     """
     apply_patches(model)
-    spine: set[Graph] = set()
+    spine: set[Scope] = set()
     for graph in model.graphs():
-        scope: Graph | None = graph if graph.edits is not None else None
+        scope: Scope | None = graph if graph.edits is not None else None
         while scope is not None and scope not in spine:
             spine.add(scope)
             scope = scope.parent
@@ -44,7 +45,7 @@ def assemble(model: Model) -> onnx.ModelProto:
     return result
 
 
-def _rewrite(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, spine: set[Graph]) -> None:
+def _rewrite(graph: Scope, proto: onnx.GraphProto | onnx.FunctionProto, spine: set[Scope]) -> None:
     edits = graph.edits
     if edits is not None:
         nodes = [_node_proto(node, edits) for node in graph.nodes]
@@ -64,8 +65,6 @@ def _rewrite(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, spine: s
 
 
 def _node_proto(node: Node, edits: Edits) -> onnx.NodeProto:
-    from modelexport.ir.proto import surgeon
-
     source = node.proto
     if source is None:
         proto = surgeon.plain_node_proto(node.op_type, node.domain, node.name, node.inputs, node.outputs)
@@ -82,12 +81,10 @@ def _node_proto(node: Node, edits: Edits) -> onnx.NodeProto:
 
 
 def _body_protos(proto: onnx.NodeProto) -> list[onnx.GraphProto]:
-    from modelexport.ir.io.reader import body_protos
-
     return [body for _, body in body_protos(proto)]
 
 
-def _rename_graph(graph: Graph, proto: onnx.GraphProto, edits: Edits) -> None:
+def _rename_graph(graph: Scope, proto: onnx.GraphProto, edits: Edits) -> None:
     tensors = [*proto.initializer, *(sparse.values for sparse in proto.sparse_initializer)]
     for messages, names in ((proto.input, graph.inputs), (proto.output, graph.outputs), (tensors, graph.initializers)):
         for message, name in zip(messages, names, strict=True):
@@ -101,18 +98,18 @@ def _rename_graph(graph: Graph, proto: onnx.GraphProto, edits: Edits) -> None:
                 wire.set_value(entry, edits.renamed[value])
 
 
-def _rename_function(graph: Graph, proto: onnx.FunctionProto) -> None:
+def _rename_function(graph: Scope, proto: onnx.FunctionProto) -> None:
     for field, names in (("input", graph.inputs), ("output", graph.outputs)):
         if list(map(text, getattr(proto, field))) != names:
             proto.ClearField(field)
             proto.MergeFromString(wire.strings(proto.DESCRIPTOR.fields_by_name[field].number, names))
 
 
-def _keep_value_info(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, edits: Edits) -> None:
+def _keep_value_info(graph: Scope, proto: onnx.GraphProto | onnx.FunctionProto, edits: Edits) -> None:
     """Rename value_info along, and drop what describes values that are gone."""
     if not (edits.removed or edits.renamed or edits.forgotten):
         return
-    removed = {text(name) for node in edits.removed.values() if node.proto is not None for name in node.proto.output}
+    removed = {text(name) for node in edits.removed.values() if node is not None for name in node.output}
     gone = {name for name in removed if not graph.defines(edits.renamed.get(name, name))} | edits.forgotten
     kept: list[onnx.ValueInfoProto] = []
     for entry in proto.value_info:
@@ -128,15 +125,11 @@ def _keep_value_info(graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, 
 
 def _import_domains(model: Model, result: onnx.ModelProto) -> None:
     """Import the domains of new nodes that their function or the model does not import yet."""
-    from modelexport.ir.proto import surgeon
-
     protos = {id(graph): proto for graph, proto in zip(model.functions, result.functions, strict=True)}
     for graph in model.graphs():
         if graph.edits is None:
             continue
-        home = graph
-        while home.parent is not None:
-            home = home.parent
+        home = graph.home
         target: Any = protos.get(id(home), result)
         users = {node.domain: node for node in map(graph.node, reversed(graph.edits.order))}
         for domain, node in sorted(users.items()):

@@ -28,8 +28,8 @@ def apply_patches(model: Model) -> None:
             proto = node.proto
             if proto is None:
                 continue
-            if patch and node._applied is not patch:
-                node._applied = patch
+            if patch and node.applied is not patch:
+                node.applied = patch
                 block = blocks.get(id(patch))
                 if block is None:
                     block = blocks[id(patch)] = wire.metadata(onnx.NodeProto, patch)

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import ConfigError, InputError, SidecarNotFoundError
-from modelexport.ir.graph import Graph
 from modelexport.ir.identity.digest import graph_digest
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.model import Model
 from modelexport.ir.operators import role
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
 
 __all__ = ["FORMAT", "SCHEMA_FILE", "node_keys", "read_sidecar", "sidecar_path", "write_sidecar"]
@@ -180,7 +180,7 @@ def _rows(model: Model, tags: Mapping[str, str]) -> Iterator[str]:
     """One entry of ``node_tags`` per node; what nodes have in common is made once."""
     operators: dict[tuple[str, str], tuple[str, str]] = {}
     origins: dict[Attribution | None, str] = {}
-    scopes: dict[Graph, str] = {}
+    scopes: dict[Scope, str] = {}
     for key, node in node_keys(model):
         call = (node.op_type, node.domain)
         if call not in operators:

@@ -7,7 +7,6 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -15,11 +14,9 @@ from onnx import numpy_helper
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
+from modelexport.ir.scope import Scope
+from modelexport.ir.state import ModelState
 from modelexport.ir.text import shown, text
-
-if TYPE_CHECKING:
-    from modelexport.ir.graph import Graph
-    from modelexport.ir.model import Model
 
 EXTERNAL = onnx.TensorProto.EXTERNAL
 
@@ -49,7 +46,7 @@ def data_ref(tensor: onnx.TensorProto) -> DataRef:
     return DataRef(location, numbers["offset"] or 0, numbers["length"])
 
 
-def is_outside(model: Model, location: str) -> bool:
+def is_outside(model: ModelState, location: str) -> bool:
     """Whether a location leaves the folder of the model, by its spelling or through a link.
 
     The folder is that of the path the model was read from, or of the file this path is a link to.
@@ -72,15 +69,15 @@ class Weights:
         allow_outside_data: read data files outside that folder too.
     """
 
-    def __init__(self, model: Model, *, allow_outside_data: bool = False) -> None:
+    def __init__(self, model: ModelState, *, allow_outside_data: bool = False) -> None:
         self._model = model
         self._allow_outside = allow_outside_data
         self._maps: dict[str, memoryview] = {}
-        self._tensors: dict[Graph, Mapping[str, onnx.TensorProto | onnx.SparseTensorProto]] = {}
+        self._tensors: dict[Scope, Mapping[str, onnx.TensorProto | onnx.SparseTensorProto]] = {}
 
-    def find(self, graph: Graph, name: str) -> onnx.TensorProto | onnx.SparseTensorProto | None:
+    def find(self, graph: Scope, name: str) -> onnx.TensorProto | onnx.SparseTensorProto | None:
         """The initializer ``name`` as ``graph`` sees it: its own, else that of a scope around it."""
-        scope: Graph | None = graph
+        scope: Scope | None = graph
         while scope is not None:
             tensors = self._tensors.get(scope)
             if tensors is None:
@@ -94,7 +91,7 @@ class Weights:
             scope = scope.parent
         return None
 
-    def read(self, graph: Graph, name: str) -> Array:
+    def read(self, graph: Scope, name: str) -> Array:
         """Value of the initializer ``name`` as ``graph`` sees it; external data is mapped, not copied.
 
         Raises:
@@ -194,7 +191,7 @@ class Weights:
         return str(self._model.path or "<model>")
 
 
-def read_tensor(model: Model, graph: Graph, name: str) -> Array:
+def read_tensor(model: ModelState, graph: Scope, name: str) -> Array:
     """Value of one initializer; see :meth:`Weights.read`. Keep a :class:`Weights` to read several."""
     return Weights(model).read(graph, name)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,10 +18,8 @@ from onnx import numpy_helper
 
 from modelexport.ir.errors import GraphError
 from modelexport.ir.proto import wire
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import shown, text
-
-if TYPE_CHECKING:
-    from modelexport.ir.graph import Graph
 
 _FIELDS = onnx.NodeProto.DESCRIPTOR.fields_by_name
 _INPUT, _OUTPUT, _NAME = (_FIELDS[field].number for field in ("input", "output", "name"))
@@ -30,7 +28,7 @@ _UNKNOWN_LATEST = 1  # version under which a domain that onnx does not know is i
 
 
 def node_proto(
-    graph: Graph,
+    graph: Scope,
     op_type: str,
     domain: str,
     name: str,
@@ -67,12 +65,10 @@ def set_slots(proto: onnx.NodeProto, inputs: tuple[str, ...], outputs: tuple[str
     proto.MergeFromString(wire.strings(_INPUT, inputs) + wire.strings(_OUTPUT, outputs))
 
 
-def opset_version(graph: Graph, domain: str) -> int | None:
+def opset_version(graph: Scope, domain: str) -> int | None:
     """Version of ``domain`` that a scope uses: its function's import, else the model's; None where there is none."""
-    home = graph
-    while home.parent is not None:
-        home = home.parent
-    imports = [*home.proto.opset_import] if isinstance(home.proto, onnx.FunctionProto) else []
+    proto = graph.home.proto
+    imports = [*proto.opset_import] if isinstance(proto, onnx.FunctionProto) else []
     for entry in (*imports, *graph.model.proto.opset_import):
         if text(entry.domain) in ((domain, "ai.onnx") if not domain else (domain,)):
             return int(entry.version)

@@ -16,6 +16,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -92,7 +93,7 @@ class _Constants:
         self.graph = graph
         self.max_bytes = max_bytes
         self.values: dict[str, Array | None] = {}
-        self.tensors: dict[Graph, dict[str, onnx.TensorProto]] = {}
+        self.tensors: dict[Scope, dict[str, onnx.TensorProto]] = {}
 
     def find(self, name: str) -> Array | None:
         """The value of ``name`` if it is a small constant, here or in a scope around."""
@@ -101,9 +102,7 @@ class _Constants:
         return self.values[name]
 
     def _look_up(self, name: str) -> Array | None:
-        scope: Graph | None = self.graph
-        while scope is not None and not scope.defines(name):
-            scope = scope.parent
+        scope = self.graph.find(name)
         if scope is None:
             return None
         producer = scope.producer(name)
@@ -187,10 +186,8 @@ def _any_type(value: Array) -> onnx.TypeProto:
 
 
 def _opsets(graph: Graph) -> list[onnx.OperatorSetIdProto]:
-    home = graph
-    while home.parent is not None:
-        home = home.parent
-    owner = home.proto if isinstance(home.proto, onnx.FunctionProto) else graph.model.proto
+    proto = graph.home.proto
+    owner = proto if isinstance(proto, onnx.FunctionProto) else graph.model.proto
     return list(owner.opset_import)
 
 

@@ -8,7 +8,7 @@ alone; their values, and all that is computed from them, stay unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from modelexport.ir.arrays import Array
-from modelexport.ir.graph import Graph
+from modelexport.ir.editing.topology import in_order
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.text import shown
@@ -191,29 +191,6 @@ class _Runner:
         except self.errors:
             return None  # an element type NumPy does not have
         return array if array.dtype.kind in "biufc" else None
-
-
-def in_order(graph: Graph) -> Sequence[Node]:
-    """Nodes so that producers come before consumers: the file order wherever that is one already."""
-    if graph.is_sorted:
-        return graph.nodes
-    return list(_sorted(graph))
-
-
-def _sorted(graph: Graph) -> Iterator[Node]:
-    waiting = {
-        node.id: len({p.id for v in (*node.inputs, *node.captures) if (p := graph.producer(v)) is not None})
-        for node in graph.nodes
-    }
-    queue = [node for node in graph.nodes if not waiting[node.id]][::-1]
-    while queue:
-        node = queue.pop()
-        yield node
-        for reader in dict.fromkeys(reader.id for value in node.outputs for reader in graph.consumers(value)):
-            makers = {p.id for v in graph.node(reader).inputs if (p := graph.producer(v)) is not None}
-            waiting[reader] -= 1 if node.id in makers or graph.node(reader).captures else 0
-            if not waiting[reader]:
-                queue.append(graph.node(reader))
 
 
 def fit_inputs(model: Model, example: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]]:

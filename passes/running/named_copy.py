@@ -15,9 +15,10 @@ from onnx import inliner
 
 from modelexport.ir.graph import Graph
 from modelexport.ir.io.overlay import assemble
-from modelexport.ir.io.reader import body_protos
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.proto.building import body_protos
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
 
 _MARK = "modelexport.instance"
@@ -108,7 +109,7 @@ class _Namer:
             any(node for node in model.nodes() if self._callee(node) is not None) if model.functions else False
         )
 
-    def graph(self, graph: Graph, proto: onnx.GraphProto | onnx.FunctionProto, calls: tuple[Node, ...]) -> None:
+    def graph(self, graph: Scope, proto: onnx.GraphProto | onnx.FunctionProto, calls: tuple[Node, ...]) -> None:
         instances = self.copy.instances
         for node, node_proto in zip(graph.nodes, proto.node, strict=True):
             name = readable(node.name)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from modelexport.ir.io.reader import body_protos
+from modelexport.ir.proto.building import body_protos
 from modelexport.passes.running.values import NO_TENSOR, Execution, Value
 
 _UNKNOWN = Value(0, None)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from modelexport.ir import Graph, Model, load_model
-from modelexport.ir.editing.indexes import visible_in
 from modelexport.ir.errors import GraphError
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.writer import to_bytes
@@ -70,8 +69,8 @@ def structure(graph: Graph) -> object:
     return {
         "nodes": [(node.op_type, node.name, node.inputs, node.outputs, set(node.captures)) for node in graph.nodes],
         "interface": (graph.inputs, graph.outputs, graph.initializers, graph.scope),
-        "producers": {value: position(node) for value, node in graph._producers.items()},
-        "readers": {value: [position(node) for node in graph.consumers(value)] for value in graph._consumers},
+        "producers": {value: position(node) for value, node in graph.index.producers.items()},
+        "readers": {value: [position(node) for node in graph.consumers(value)] for value in graph.index.consumers},
         "edges": sorted((position(graph.node(a)), position(graph.node(b))) for a, b in graph.nx.edges),
         "metadata": [dict(node.metadata) for node in graph.nodes],
     }
@@ -122,7 +121,7 @@ def _values(graph: Graph) -> list[str]:
     found: list[str] = []
     scope: Graph | None = graph
     while scope is not None:
-        found += [*scope.inputs, *scope.initializers, *scope._producers]
+        found += [*scope.inputs, *scope.initializers, *scope.index.producers]
         scope = scope.parent
     return list(dict.fromkeys(found))
 
@@ -155,7 +154,7 @@ def test_taking_edits_back_gives_the_original_bytes(proto: onnx.ModelProto, data
         undo.append(partial(graph.remove, new))
         graph.rewire(node, slot, f"i{index}")
         undo.append(partial(graph.rewire, node, slot, value))
-        home = visible_in(graph, value)
+        home = graph.find(value)
         if home is not None and data.draw(st.booleans()):
             home.rename_value(value, f"renamed{index}")
             undo.append(partial(home.rename_value, f"renamed{index}", value))

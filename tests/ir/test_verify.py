@@ -14,7 +14,7 @@ from modelexport.ir.verify import verify
 
 def swap_first_two(model: Model) -> None:
     first, second, *rest = model.main.nodes
-    model.main._ordered = (second, first, *rest)
+    model.main.index.ordered = (second, first, *rest)
 
 
 def foreign_node(model: Model) -> None:
@@ -27,10 +27,10 @@ def body_of_nobody(model: Model) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[Model], object], str]] = {
-    "producer": (lambda m: m.main._producers.update(h=m.main.nodes[1]), "indexed as the producer of 'h' and is not"),
-    "no producer": (lambda m: m.main._producers.pop("h"), "makes 'h', and no index says so"),
-    "reader": (lambda m: m.main._consumers.pop("h"), "readers is wrong about 'h'"),
-    "reader list": (lambda m: m.main._consumers["h"].clear(), "readers is wrong about 'h'"),
+    "producer": (lambda m: m.main.index.producers.update(h=m.main.nodes[1]), "as the producer of 'h' and is not"),
+    "no producer": (lambda m: m.main.index.producers.pop("h"), "makes 'h', and no index says so"),
+    "reader": (lambda m: m.main.index.consumers.pop("h"), "readers is wrong about 'h'"),
+    "reader list": (lambda m: m.main.index.consumers["h"].clear(), "readers is wrong about 'h'"),
     "defined twice": (lambda m: setattr(m.main.nodes[1], "outputs", ("h",)), "defines 'h', which is defined already"),
     "capture": (lambda m: setattr(m.main.nodes[2], "captures", ()), "not what its bodies read from outside"),
     "order": (swap_first_two, "comes before the producer of 'h'"),
@@ -54,9 +54,9 @@ def test_edited_input_that_nothing_defines_is_seen() -> None:
     model = from_proto(loss_cases.chain())
     model.main.rewire(model.main.nodes[1], 0, "x")
     model.main.rename_value("h", "other")
-    model.main._producers["x"] = model.main._producers.pop("other")
-    model.main._given.discard("x")
-    del model.main._producers["x"]
+    model.main.index.producers["x"] = model.main.index.producers.pop("other")
+    model.main.index.given.discard("x")
+    del model.main.index.producers["x"]
     assert "reads 'x', which nothing defines" in "\n".join(map(str, verify(model)))
 
 
@@ -64,13 +64,13 @@ def test_edited_input_that_nothing_defines_is_seen() -> None:
 def test_what_the_file_broke_is_no_violation_after_an_edit(name: str) -> None:
     model = from_proto(loss_cases.build(name))
     for graph in list(model.graphs()):
-        for value in list(graph._producers)[:1]:
+        for value in list(graph.index.producers)[:1]:
             graph.insert("Exp", [value], [f"new {graph.scope}"])
     assert list(verify(model)) == []
 
 
 def test_an_unedited_model_is_not_looked_at() -> None:
     model = from_proto(loss_cases.chain())
-    model.main._producers.clear()
+    model.main.index.producers.clear()
     assert list(verify(model)) == []
     assert list(verify(model, everything=True)) != []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from modelexport.ir.attribution import Source
+from modelexport.ir.editing.topology import in_order
 from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
@@ -33,7 +34,7 @@ class Flow:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes: Sequence[Node] = _sorted(graph)
+        self.nodes: Sequence[Node] = in_order(graph)
         position = {node.id: index for index, node in enumerate(self.nodes)}
         producer = graph.producer
         self.before: list[list[int]] = []
@@ -128,23 +129,3 @@ class Flow:
             found[index] = near
             result[index] = tuple(sorted(near, key=near.__getitem__))
         return result
-
-
-def _sorted(graph: Graph) -> Sequence[Node]:
-    if graph.is_sorted:
-        return graph.nodes
-    waiting = {node.id: 0 for node in graph.nodes}
-    readers: dict[int, list[Node]] = {}
-    for node in graph.nodes:
-        for value in (*node.inputs, *node.captures):
-            maker = graph.producer(value) if value else None
-            if maker is not None:
-                waiting[node.id] += 1
-                readers.setdefault(maker.id, []).append(node)
-    ordered = [node for node in graph.nodes if not waiting[node.id]]
-    for node in ordered:  # grows while it is walked
-        for reader in readers.get(node.id, ()):
-            waiting[reader.id] -= 1
-            if not waiting[reader.id]:
-                ordered.append(reader)
-    return ordered

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from modelexport.ir.arrays import Array
-from modelexport.ir.graph import Graph
+from modelexport.ir.editing.topology import in_order
 from modelexport.ir.io.trace_file import SAMPLES, STATS, View
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.values.fingerprints import fingerprint, unknown
 from modelexport.passes.evidence.values.initializers import Initializers
-from modelexport.passes.running.graph_values import RunReport, in_order, run_graph
+from modelexport.passes.running.graph_values import RunReport, run_graph
 
 
 class ViewBuilder:
@@ -121,7 +122,7 @@ def graph_view(
 
 
 def _add_scope(
-    graph: Graph,
+    graph: Scope,
     values: dict[str, int],
     prints: Mapping[str, tuple[Array, Array, tuple[int, ...]]],
     builder: ViewBuilder,
