@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Look": {
         "analyze": "Count a tagged model's nodes by module, operator or source.",
         "compare": "Compare two tagged models module by module.",
+        "select": "Select nodes by the modules they are from.",
     },
     "Act": {
         "retag": "Carry tags from a model to its optimised version.",

@@ -26,7 +26,7 @@ class ReaderGone(Exception):
 def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = None) -> int:
     """Run a click command and return the exit code: its own int result, or the code of what it raised.
 
-    An error is one ``error:`` line on stderr, a pipeline error also shows the column; the traceback needs ``--debug``.
+    An error is one ``error:`` line on stderr, one in a text also shows the column; the traceback needs ``--debug``.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
@@ -53,11 +53,11 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
 
 def report_error(error: Exception) -> int:
     """Print one ``error:`` line for ``error`` and return its exit code."""
-    from modelexport.ir.errors import ModelExportError, PipelineError
+    from modelexport.ir.errors import ModelExportError, TextError
 
     if isinstance(error, ModelExportError):
         say(f"error: {one_line(str(error))}")
-        if isinstance(error, PipelineError) and error.caret():
+        if isinstance(error, TextError) and error.caret():
             say(error.caret())
         return error.exit_code
     if isinstance(error, MemoryError):

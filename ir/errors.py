@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_CARET_MARGIN = 100  # characters shown before and after a column
+
 
 class ModelExportError(Exception):
     """Base of all errors raised on purpose."""
@@ -40,8 +42,8 @@ class MissingExtraError(ModelExportError, ImportError):
         self.extra = extra
 
 
-class PipelineError(ModelExportError):
-    """Pipeline text that does not parse, or passes in an order that can't work.
+class TextError(ModelExportError):
+    """Text in a language of this project that can't be used.
 
     ``text`` and ``column`` (0-based) locate the fault; ``caret()`` draws it.
     """
@@ -52,10 +54,26 @@ class PipelineError(ModelExportError):
         self.column = column
 
     def caret(self) -> str:
-        """The pipeline text and a caret under the faulty column, or '' where no column is known."""
+        """The text and a caret under the faulty column, or '' where no column is known. Of long text a part."""
         if self.column is None:
             return ""
-        return f"  {self.text}\n  {' ' * self.column}^"
+        start = max(0, self.column - _CARET_MARGIN) if len(self.text) > 2 * _CARET_MARGIN else 0
+        text = self.text[start : start + 2 * _CARET_MARGIN]
+        return f"  {text}\n  {' ' * (self.column - start)}^"
+
+
+class PipelineError(TextError):
+    """Pipeline text that does not parse, or passes in an order that can't work."""
+
+
+class SelectorError(TextError):
+    """A selector that does not parse, or can't be used."""
+
+
+class NothingSelectedError(SelectorError):
+    """A selector that matches no node of the model; the message has what is nearest."""
+
+    exit_code = 1
 
 
 class GraphError(ModelExportError):

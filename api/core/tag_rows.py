@@ -59,6 +59,18 @@ def rows_of(model: Model) -> Iterator[TagRow]:
             yield TagRow(key, node.op_type, tags, found.path, str(found.source), found.rule, found.confidence, about)
 
 
+def attributed_rows(model: Model) -> Iterator[TagRow]:
+    """Rows of a model in memory, from the attributions of its nodes."""
+    for key, node in node_keys(model):
+        found, about = node.attribution, role(node.op_type, node.domain)
+        if found is None:
+            yield TagRow(key, node.op_type, (), None, "", "", 0.0, about)
+        else:
+            tags = (model.modules.tag(found.path),)
+            share = round(found.confidence, 2)
+            yield TagRow(key, node.op_type, tags, found.path, str(found.source), found.rule, share, about)
+
+
 def _own_record(node: Node) -> own_tags.Record | None:
     """The tag in the node's metadata, else in its doc string."""
     metadata = node.metadata

@@ -15,6 +15,7 @@ class ModuleTable:
         self._modules: dict[str, Module] = {}
         self._first_names: dict[str, str] = {}  # by alias
         self._tags: dict[str, str] | None = None
+        self.version = 0  # counts changes, for those who remember what they derived from the table
         for module in modules:
             self.add(module)
 
@@ -39,7 +40,7 @@ class ModuleTable:
         self._modules[module.path] = module
         for alias in module.aliases:
             self._first_names.setdefault(alias, module.path)
-        self._tags = None
+        self.touch()
         return module
 
     def ensure(self, path: str) -> Module:
@@ -91,6 +92,7 @@ class ModuleTable:
     def touch(self) -> None:
         """Say that a Module was changed in place, so tags are computed anew."""
         self._tags = None
+        self.version += 1
 
     def _outside_torch_nn(self, path: str) -> str:
         while path and self._modules[path].cls.startswith("torch.nn."):
