@@ -27,6 +27,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Act": {
         "retag": "Carry tags from a model to its optimised version.",
+        "extract": "Write modules as a model of their own.",
+        "split": "Cut a model into stages that run one after the other.",
     },
     "Check": {
         "validate": "Check a model and its sidecar, and repair what can be repaired.",

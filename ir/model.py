@@ -32,6 +32,17 @@ class Model(ModelState):
     def __repr__(self) -> str:
         return f"<Model {self.path or 'in memory'}: {sum(len(graph) for graph in self.graphs())} nodes>"
 
+    def become(self, other: Model) -> None:
+        """Take over everything that ``other`` is; it is not to be used any more. Warnings of both are kept."""
+        self.proto, self.path, self.modules = other.proto, other.path, other.modules
+        self.main, self.functions, self._by_call = other.main, other.functions, other._by_call
+        self.patch, self.key_lists = other.patch, other.key_lists
+        self.gathers_data = other.gathers_data
+        self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
+        self.revision += 1
+        for graph in self.graphs():
+            graph.model = self
+
     def graphs(self) -> Iterator[Graph]:
         """Every scope: the main graph, then its bodies depth first, then local functions with theirs."""
         stack = [self.main, *self.functions][::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -33,6 +34,20 @@ _TABLE: dict[Category, str] = {
     Category.QUANTIZE: "QuantizeLinear DequantizeLinear DynamicQuantizeLinear",
     Category.CONTROL: "If Loop Scan SequenceMap",
 }
+_RANDOM = frozenset(
+    [
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+        "BitmaskDropout",
+        "BiasDropout",
+        "BitmaskBiasDropout",
+        "Sampling",
+    ]
+)
 _BY_OP: dict[str, Category] = {op: category for category, ops in _TABLE.items() for op in ops.split()}
 
 
@@ -45,3 +60,8 @@ def role(op_type: str, domain: str = "") -> str:
     """``auxiliary`` for constants, shapes, casts and data movement; ``compute`` for everything else."""
     auxiliary = (Category.CONSTANT, Category.SHAPE, Category.CAST, Category.MOVEMENT)
     return "auxiliary" if category(op_type, domain) in auxiliary else "compute"
+
+
+def draws_random(op_type: str, inputs: Sequence[str]) -> bool:
+    """Whether an operator's values differ from run to run: it draws random numbers, or drops out as in training."""
+    return op_type in _RANDOM or (op_type == "Dropout" and len(inputs) > 2 and bool(inputs[2]))

@@ -23,6 +23,8 @@ class ModelState:
         patch: model metadata to set, or with None to remove; see patch_metadata.
         revision: counts edits of structure.
         verified: the revision that the verifier last found right; the reader's own is 0.
+        gathers_data: whether this is a piece of what is in its file, so that saving it gathers the external data that
+            it uses in one new file instead of copying whole files.
         key_lists: the distinct lists of metadata keys that nodes have; see Node.source_keys.
     """
 
@@ -35,6 +37,7 @@ class ModelState:
         self.key_lists: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.revision = 0
         self.verified = 0
+        self.gathers_data = False
 
     @property
     def base_dir(self) -> Path | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from modelexport.frontend.export.exporter import HierarchyExporter
-from modelexport.frontend.settings import Evidence
+from modelexport.frontend.export.exporter import Evidence, HierarchyExporter
 
 
 class UsageBasedExporter(HierarchyExporter):

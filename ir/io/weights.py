@@ -19,6 +19,7 @@ from modelexport.ir.state import ModelState
 from modelexport.ir.text import shown, text
 
 EXTERNAL = onnx.TensorProto.EXTERNAL
+_PACKED = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4": 4}  # bits an element
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,16 @@ class Weights:
     @property
     def _label(self) -> str:
         return str(self._model.path or "<model>")
+
+
+def tensor_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes that a tensor's elements take, those of fewer than 8 bits packed; nothing is read."""
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return sum(map(len, tensor.string_data))
+    name = onnx.TensorProto.DataType.Name(tensor.data_type)
+    packed = next((bits for prefix, bits in _PACKED.items() if name.startswith(prefix)), None)
+    bits = packed or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return -(-math.prod(tensor.dims) * bits // 8)
 
 
 def read_tensor(model: ModelState, graph: Scope, name: str) -> Array:

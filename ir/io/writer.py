@@ -11,6 +11,7 @@ from google.protobuf.message import EncodeError
 from modelexport.ir.errors import OutputError
 from modelexport.ir.io.atomic import atomic_output, check_writable
 from modelexport.ir.io.external_data import DataMode, Placement, embedded, may_have_external_data, plan
+from modelexport.ir.io.gathering import Gathering
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 
@@ -33,7 +34,8 @@ def save_model(
         path: the output file; its folder must exist.
         external_data: what becomes of weights in files of their own when the output is in another folder: ``copy`` them
             there, ``keep`` the references as they are, ``embed`` them in the model, or ``link`` (hard links). Only
-            ``embed`` reads them. What a user should know is added to ``model.warnings``.
+            ``embed`` reads them. Of a piece of a model ``copy`` gathers what it uses in ``<path>.data``, in any folder.
+            What a user should know is added to ``model.warnings``.
         allow_outside_data: accept data files outside the model's folder; such data is only kept or embedded.
 
     Raises:
@@ -44,10 +46,18 @@ def save_model(
     check_writable(target)
     proto = assemble(model)
     placement = Placement()
+    gathers = model.gathers_data and external_data == "copy"
     if external_data == "embed":
         proto = embedded(model, proto, target, allow_outside_data=allow_outside_data)
+    elif gathers:
+        gathering = Gathering(model, proto, target, allow_outside_data=allow_outside_data)
+        if gathering.parts:
+            data = _serialize(gathering.proto, str(target))
+            with gathering.written(), atomic_output(target) as stream:
+                stream.write(data)
+            return
     data = _serialize(proto, str(target))
-    if external_data != "embed" and may_have_external_data(data):
+    if external_data != "embed" and not gathers and may_have_external_data(data):
         placement = plan(model, proto, target, external_data, allow_outside_data=allow_outside_data)
     del proto
     with placement.placed(), atomic_output(target) as stream:

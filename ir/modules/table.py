@@ -100,6 +100,26 @@ class ModuleTable:
         return path if path in self._modules else ""
 
 
+def nearest_path(path: str, known: Iterable[str]) -> str:
+    """The one of ``known`` that is most like ``path``, for messages: by the segments they share, then by spelling."""
+    close = list(known)
+    atoms = path.split(".")
+    for length in range(len(atoms) - 1, 0, -1):
+        head = ".".join(atoms[:length])
+        inside = [one for one in close if one == head or one.startswith(f"{head}.")]
+        if inside:
+            close = inside
+            break
+    close = [one for one in close if one.count(".") == path.count(".")] or close
+    return max(close[:10_000], key=lambda one: _likeness(one, path), default="")
+
+
+def _likeness(left: str, right: str) -> float:
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, left, right, autojunk=False).ratio()
+
+
 def common_path(paths: Iterable[str]) -> str:
     """Longest common dotted prefix of ``paths``. Raises ValueError when there are none."""
     iterator = iter(paths)

@@ -11,7 +11,6 @@ from typing import ClassVar
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.pipeline.options import element_text
 
 
 @dataclass(slots=True)
@@ -75,6 +74,8 @@ class Pass(ABC):
 
     def __str__(self) -> str:
         """The pipeline element that makes an equal pass: the name and the options that differ from their defaults."""
+        from modelexport.passes.pipeline.options import element_text
+
         return element_text(self)
 
     @abstractmethod

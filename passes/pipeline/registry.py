@@ -31,6 +31,7 @@ PASSES: dict[str, str] = {
     "coverage-validation": "modelexport.passes.coverage_validation:CoverageValidation",
     "attribute-embedding": "modelexport.passes.attribute_embedding:AttributeEmbedding",
     "strip-tags": "modelexport.passes.strip_tags:StripTags",
+    "extract-module": "modelexport.passes.extract_module:ExtractModule",
     "constant-folding": "modelexport.passes.rewriting.constant_folding:ConstantFolding",
     "constant-deduplication": "modelexport.passes.rewriting.constant_deduplication:ConstantDeduplication",
 }

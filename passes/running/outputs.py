@@ -1,0 +1,114 @@
+"""Any value of a model as an output: what onnxruntime knows of its type, and what it is in a run."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+
+from modelexport.ir.errors import InputError
+from modelexport.ir.io.overlay import assemble
+from modelexport.ir.model import Model
+from modelexport.passes.running.session import (
+    SessionSettings,
+    element_type,
+    has_onnxruntime,
+    open_session,
+    reason,
+    run_errors,
+)
+
+Shape = list[int | str | None]
+_BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4E2M1": 4}
+
+
+def output_types(model: Model, values: Sequence[str]) -> dict[str, tuple[str, Shape | None]]:
+    """Type and shape of values of the main graph as onnxruntime states them when it loads the model.
+
+    Types read ``tensor(float)``; dimensions are sizes, names or None; a shape that it does not know is None, and so is
+    one without dimensions, which it does not tell from that. Nothing is run. Empty where onnxruntime is not installed
+    or can't load the model.
+    """
+    if not values or not has_onnxruntime():
+        return {}
+    try:
+        session = open_session(_with_outputs(model, values), SessionSettings(), model.base_dir)
+    except InputError:
+        return {}
+    return {output.name: (output.type, list(output.shape) or None) for output in session.get_outputs()}
+
+
+def compute(model: Model, feeds: Mapping[str, Any], values: Sequence[str], what: str) -> dict[str, Any]:
+    """Values of the main graph in a run without optimisations, by name: OrtValues, arrays of strings, lists of arrays.
+
+    Args:
+        feeds: as ``session.as_ort_values`` makes them; what this returned can be fed to another model.
+        what: what a message calls the model.
+
+    Raises:
+        InputError: onnxruntime can't load or run the model.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    wanted = [value for value in values if value not in feeds]
+    session = open_session(_with_outputs(model, wanted), SessionSettings(), model.base_dir, what)
+    names = {given.name for given in session.get_inputs()}
+    given = {name: value for name, value in feeds.items() if name in names}
+    plain = any(not hasattr(value, "has_value") for value in given.values())
+    plain |= any(not output.type.startswith("tensor(") or "string" in output.type for output in session.get_outputs())
+    try:
+        if plain:
+            found = session.run(wanted, {name: _plain(value) for name, value in given.items()})
+        else:
+            found = session.run_with_ort_values(wanted, given)
+    except run_errors() as error:
+        raise InputError(f"{what}: the run failed: {reason(error)}") from error
+    made = dict(zip(wanted, found, strict=True))
+    return {value: made[value] if value in made else feeds[value] for value in values}
+
+
+def same_bits(left: Any, right: Any) -> bool:
+    """Whether two values of ``compute`` have one type, one shape and the same bits."""
+    if isinstance(left, list) or isinstance(right, list):
+        both = isinstance(left, list) and isinstance(right, list) and len(left) == len(right)
+        return both and all(same_bits(a, b) for a, b in zip(left, right, strict=True))
+    return _content(left) == _content(right)
+
+
+def _content(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ("none",)
+    if not hasattr(value, "data_ptr"):
+        data = value.tolist() if value.dtype.kind in "OUS" else value.tobytes()
+        return (str(value.dtype), tuple(value.shape), data)
+    if not value.has_value():
+        return ("none",)
+    kind = value.data_type()
+    shape = tuple(value.shape())
+    return (kind, shape, ctypes.string_at(value.data_ptr(), _size(kind, shape)) if math.prod(shape) else b"")
+
+
+def _size(kind: str, shape: Sequence[int]) -> int:
+    number = element_type(kind)
+    bits = _BITS.get(onnx.TensorProto.DataType.Name(number))
+    if bits is None:
+        bits = 8 * (onnx.helper.tensor_dtype_to_np_dtype(number).itemsize)
+    return -(-math.prod(shape) * bits // 8)
+
+
+def _plain(value: Any) -> Any:
+    return value.numpy() if hasattr(value, "data_ptr") else value
+
+
+def _with_outputs(model: Model, values: Sequence[str]) -> onnx.ModelProto:
+    source = assemble(model)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(source)
+    known = {output.name: output for output in proto.graph.output}
+    outputs = [known.get(value) or onnx.ValueInfoProto(name=value) for value in values]
+    kept = onnx.GraphProto(output=outputs)
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept.output)
+    return proto

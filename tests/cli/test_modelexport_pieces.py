@@ -1,0 +1,115 @@
+"""extract and split on the command line: files, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from modelexport.cli import modelexport as command
+from modelexport.cli.schema import schema
+from modelexport.ir import load_model
+from modelexport.ir.io.writer import to_bytes
+from modelexport.passes import PassManager, Pipeline
+from modelexport.passes.testing import make_model
+
+jsonschema = pytest.importorskip("jsonschema")
+TEXT = """
+    # module: enc  my.Encoder
+    # module: head  my.Head
+    g (float[N,2] X) => (float[N,2] Y) <float[2,2] W = {1, 2, 3, 4}> {
+        ["/enc/MatMul"] p = MatMul (X, W)
+        ["/Exp"] q = Exp (p)
+        ["/head/Relu"] Y = Relu (q)
+    }
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    found = make_model(TEXT)
+    PassManager(Pipeline.parse("htp")).run(found)
+    Path("m.onnx").write_bytes(to_bytes(found))
+    return Path("m.onnx")
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_piece_with_its_tags(run: Run, model: Path) -> None:
+    code, out, err = run("extract", model, "enc", "-o", "enc.onnx", "--verify", "--format", "json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    jsonschema.validate(found, schema("extract"))
+    assert found["inputs"] == [{"name": "X", "dtype": "float", "shape": ["N", 2]}]
+    assert (found["nodes"], found["weights"], found["weight_bytes"], found["absorbed"]) == (1, 1, 16, [])
+    piece = load_model("enc.onnx")
+    table = json.loads(run("analyze", "enc.onnx", "--format", "json")[1])
+    whole = load_model(model)
+    assert table["tagged_operations"] == 1 and piece.metadata["htp.pipeline"] == whole.metadata["htp.pipeline"]
+    assert piece.metadata["htp.nodes"] != whole.metadata["htp.nodes"]
+
+
+def test_a_piece_of_an_untagged_file_stays_untagged(run: Run, folder: Path) -> None:
+    Path("plain.onnx").write_bytes(make_model(TEXT).proto.SerializeToString())
+    assert run("extract", "plain.onnx", "head", "-o", "head.onnx")[0] == 0
+    assert not onnx.load("head.onnx").graph.node[0].metadata_props
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("extract", "m.onnx", "hed", "-o", "o.onnx"), "no module 'hed'; the nearest path is head"),
+        (("extract", "m.onnx", "enc", "-o", "m.onnx"), "m.onnx: is an input"),
+        (("extract", "m.onnx", "enc", "-o", "no/o.onnx"), "no"),
+        (("extract", "m.onnx", "enc", "-o", "o.onnx", "--call", "0"), "a call is a number from 1"),
+        (("extract", "m.onnx", "enc", "-o", "o.onnx", "--verify", "--input-shape", "Z:1"), "Z"),
+        (("split", "m.onnx", "--at", "enc", "-o", "o"), "the stage before enc would be empty"),
+        (("split", "m.onnx", "--at", "head", "-o", "full"), "full: the folder is not empty"),
+        (("split", "m.onnx", "--at", "head", "-o", "m.onnx"), "m.onnx"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_leaves_nothing(
+    run: Run, model: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    Path("full").mkdir()
+    Path("full/x").touch()
+    before = sorted(Path().rglob("*"))
+    code, out, err = run(*arguments)
+    assert code == 2 and not out and message in err
+    assert [line.lower().startswith("error:") for line in err.splitlines() if "rror:" in line] == [True]
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_stages_run_one_after_the_other(run: Run, model: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    code, out, err = run("split", model, "--at", "head", "-o", "stages", "--verify", "--input-shape", "X:3,2")
+    assert (code, err) == (0, "")
+    document = json.loads(Path("stages/pipeline.json").read_text())
+    jsonschema.validate(document, schema("pipeline"))
+    assert sorted(path.name for path in Path("stages").iterdir()) == ["pipeline.json", "stage_0.onnx", "stage_1.onnx"]
+    assert document["stages"][1]["inputs"] == [{"name": "q", "dtype": "float", "shape": ["N", 2], "source": 0}]
+    assert document["outputs"] == [{"name": "Y", "source": 1}]
+    values = {"X": np.random.default_rng(0).standard_normal((5, 2), np.float32)}
+    whole = onnxruntime.InferenceSession(str(model)).run(None, values)[0]
+    for stage in document["stages"]:
+        names = [value["name"] for value in stage["outputs"]]
+        session = onnxruntime.InferenceSession(f"stages/{stage['file']}")
+        given = {value["name"]: values[value["name"]] for value in stage["inputs"]}
+        values.update(zip(names, session.run(names, given), strict=True))
+    assert np.array_equal(values["Y"], whole)
+    assert "stages/stage_1.onnx: 1 nodes" in out
