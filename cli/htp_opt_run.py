@@ -19,8 +19,8 @@ from modelexport.cli.htp_opt_options import STREAM, Options
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
     from modelexport.passes.pipeline.base import PassContext
-    from modelexport.passes.pipeline.manager import Instrument, RunReport
     from modelexport.passes.pipeline.reproducer import Reproducer
+    from modelexport.passes.pipeline.run import Instrument, RunReport
 
 
 class Job(Options):

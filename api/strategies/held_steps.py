@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from modelexport.frontend.export.steps import Monitor
+    from modelexport.frontend.monitor.protocol import Monitor
     from modelexport.strategies.htp.export_monitor import HTPExportMonitor, HTPExportStep
 
 _HELD = ("NODE_TAGGING", "SAVE", "COMPLETE")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from modelexport.frontend.export.exporter import Evidence, HierarchyExporter
+from modelexport.frontend.export.exporter import HierarchyExporter
+from modelexport.frontend.settings import Evidence
 
 
 class UsageBasedExporter(HierarchyExporter):

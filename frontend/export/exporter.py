@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelexport.frontend.settings import EXPORTERS, STRATEGY, Evidence, Settings
 from modelexport.ir.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     import torch
 
-    from modelexport.frontend.export.steps import Monitor
     from modelexport.frontend.inputs.options import ExporterChoice
-
-Evidence = Literal["scope", "trace", "parameter"]
-"""What tags come from: the exporter's scopes, the eager trace alone, or the names and values of weights alone."""
-
-STRATEGY = "htp"
-EXPORTERS = ("auto", "torchscript", "dynamo")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a HierarchyExporter was constructed; see there.
-
-    Attributes:
-        strategy: the name the result carries.
-        evidence: what tags come from.
-    """
-
-    strategy: str
-    evidence: Evidence
-    monitoring: bool = False
-    verbose: bool = False
-    exporter: ExporterChoice = "auto"
-    torch_nn: bool = True
-    embed: bool = True
-    sidecar: bool = True
-    report: bool = False
-    pipeline: str = "htp"
-    monitor: Monitor | None = None
+    from modelexport.frontend.monitor.protocol import Monitor
 
 
 class HierarchyExporter:

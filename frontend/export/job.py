@@ -14,7 +14,6 @@ import torch
 
 from modelexport.frontend.export.attributing import apply_scopes
 from modelexport.frontend.export.exported import Exported, ExporterName
-from modelexport.frontend.export.exporter import Settings
 from modelexport.frontend.export.pipelines import build_pipeline, trace_file
 from modelexport.frontend.export.publish import publish, scratch_folder
 from modelexport.frontend.export.result import Measurements, Saved, build_result, read_saved
@@ -24,6 +23,7 @@ from modelexport.frontend.inputs.example_inputs import Inputs, normalise
 from modelexport.frontend.inputs.names import check_names
 from modelexport.frontend.inputs.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.settings import Settings
 from modelexport.frontend.torch.state import kept_buffers
 from modelexport.frontend.trace.module_trace import ModelTrace, module_paths, module_table, runs, trace_model
 from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
@@ -33,7 +33,8 @@ from modelexport.ir.io.writer import save_model
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.pipeline.instruments import memory_mb
-from modelexport.passes.pipeline.manager import PassManager, RunReport
+from modelexport.passes.pipeline.manager import PassManager
+from modelexport.passes.pipeline.run import RunReport
 
 logger = logging.getLogger("modelexport.frontend")
 

@@ -18,8 +18,8 @@ from modelexport.passes.pipeline.text import Element, Pipeline
 if TYPE_CHECKING:
     import torch
 
-    from modelexport.frontend.export.exporter import Settings
     from modelexport.frontend.inputs.example_inputs import Inputs
+    from modelexport.frontend.settings import Settings
 
 SCOPES, EMBEDDING = "scope-attribution", "attribute-embedding"
 _WITHOUT_WEIGHTS = frozenset(

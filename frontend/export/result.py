@@ -18,7 +18,7 @@ from modelexport.ir.operators import role
 from modelexport.ir.proto.wire import delimited
 
 if TYPE_CHECKING:
-    from modelexport.frontend.export.exporter import Settings
+    from modelexport.frontend.settings import Settings
     from modelexport.frontend.trace.module_trace import ModelTrace
 
 TAG, SOURCE = "htp.tag", "htp.source"

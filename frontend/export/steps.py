@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.monitor.feed import hierarchy_fields, tagging_fields
+from modelexport.frontend.monitor.protocol import Monitor
 from modelexport.frontend.trace.module_trace import ModelTrace, module_paths, module_table
 
 if TYPE_CHECKING:
-    from modelexport.frontend.export.exporter import Settings
+    from modelexport.frontend.settings import Settings
     from modelexport.ir.model import Model
-
-
-class Monitor(Protocol):
-    """What an export needs of a monitor; ``HTPExportMonitor`` is one."""
-
-    def log_step(self, step: HTPExportStep, data: Any = None, **fields: Any) -> None:
-        """``step`` is done; ``fields`` are known since."""
-
-    def log_error(self, step: HTPExportStep, message: str) -> None:
-        """``step`` failed."""
 
 
 class Steps:

@@ -14,7 +14,7 @@ from modelexport.frontend.monitor import facts
 from modelexport.frontend.monitor.data import HTPExportStep, NodeInfo
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
-from modelexport.frontend.monitor.view import Row, View, node_records
+from modelexport.frontend.monitor.screen.view import Row, View, node_records
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 FORMAT = "modelexport-export-metadata"

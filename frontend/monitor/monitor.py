@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from modelexport.frontend.monitor.config import MonitorConfig
-from modelexport.frontend.monitor.console import HTPConsoleWriter
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep, StepData, merge, step_of
 from modelexport.frontend.monitor.metadata import HTPMetadataWriter
 from modelexport.frontend.monitor.record import ExportRecord, Outcome, WriterFailure
 from modelexport.frontend.monitor.report import HTPReportWriter
+from modelexport.frontend.monitor.screen.console import HTPConsoleWriter
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 if TYPE_CHECKING:

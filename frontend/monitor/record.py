@@ -11,7 +11,7 @@ from pathlib import Path
 from modelexport.frontend.monitor.config import MonitorConfig
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import CONSOLE_LOG, METADATA, REPORT
-from modelexport.frontend.monitor.view import View
+from modelexport.frontend.monitor.screen.view import View
 from modelexport.ir.errors import OutputError
 
 

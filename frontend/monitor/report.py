@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from modelexport.frontend.monitor import facts, screens
+from modelexport.frontend.monitor import facts
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
-from modelexport.frontend.monitor.text import Line, clean, number, percent, plain, seconds, size
-from modelexport.frontend.monitor.view import View
+from modelexport.frontend.monitor.screen import screens
+from modelexport.frontend.monitor.screen.text import Line, clean, number, percent, plain, seconds, size
+from modelexport.frontend.monitor.screen.view import View
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 WIDTH = 100

@@ -11,6 +11,7 @@ from typing import ClassVar
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.passes.pipeline.options import element_text
 
 
 @dataclass(slots=True)
@@ -74,8 +75,6 @@ class Pass(ABC):
 
     def __str__(self) -> str:
         """The pipeline element that makes an equal pass: the name and the options that differ from their defaults."""
-        from modelexport.passes.pipeline.options import element_text
-
         return element_text(self)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from modelexport.ir.errors import PassError
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.ir.verify import Violation
-from modelexport.passes.pipeline.manager import Instrument, PassRun
+from modelexport.passes.pipeline.run import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline
 from modelexport.passes.report import note_text
 

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 
 from modelexport.ir.errors import CoverageValidationError, GraphError, ModelExportError, PassError, VerifyError
@@ -15,69 +15,9 @@ from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.pipeline.instruments import Verifier
+from modelexport.passes.pipeline.run import Instrument, PassRun, RunReport
 from modelexport.passes.pipeline.text import Element, Pipeline
-
-
-@dataclass(slots=True)
-class PassRun:
-    """One pass of one run.
-
-    Attributes:
-        step: the pass.
-        index: its position in the pipeline, from 0.
-        result: what it returned; empty while it has not.
-        seconds: wall time of the pass itself, without instruments.
-        rss_mb, peak_mb: resident memory after the pass, and the process's peak so far; filled by ``Timing``.
-    """
-
-    step: Pass
-    index: int
-    result: PassResult = field(default_factory=PassResult)
-    seconds: float = 0.0
-    rss_mb: float | None = None
-    peak_mb: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the pass."""
-        return self.step.name
-
-
-@dataclass(slots=True)
-class RunReport:
-    """What a run did. ``findings`` are failed coverage validations that the run was told to go on after."""
-
-    pipeline: str
-    runs: list[PassRun] = field(default_factory=list)
-    findings: list[CoverageValidationError] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def changed(self) -> int:
-        """Sum of the nodes changed by each pass."""
-        return sum(run.result.changed for run in self.runs)
-
-    @property
-    def structure_changed(self) -> bool:
-        """Whether any pass edited nodes or values."""
-        return any(run.result.structure_changed for run in self.runs)
-
-
-class Instrument:
-    """Watches a run. Each method does nothing unless it is overridden; an exception from ``before`` or ``after`` ends
-    the run as if the pass had failed."""
-
-    def start(self, model: Model, pipeline: Pipeline) -> None:
-        """Called once, before the first pass."""
-
-    def before(self, model: Model, run: PassRun) -> None:
-        """Called before each pass."""
-
-    def after(self, model: Model, run: PassRun) -> None:
-        """Called after each pass that returned."""
-
-    def failed(self, model: Model, run: PassRun, error: BaseException) -> None:
-        """Called when a pass raised, or an instrument after it did."""
 
 
 class PassManager:
@@ -112,8 +52,6 @@ class PassManager:
         self.pipeline.check(self.assume)
         self.instruments: tuple[Instrument, ...] = tuple(instruments)
         if verify_each:
-            from modelexport.passes.pipeline.instruments import Verifier
-
             self.instruments = (Verifier(self.assume), *self.instruments)
         self.context = context
         self.keep_going = keep_going

@@ -10,10 +10,14 @@ import typing
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import Any, ClassVar, Literal, Protocol, Union
 
-if TYPE_CHECKING:
-    from modelexport.passes.pipeline.base import Pass
+
+class Named(Protocol):
+    """What has a name and, being a dataclass, options."""
+
+    name: ClassVar[str]
+
 
 WORD = re.compile(r"[A-Za-z0-9_./:+-]+")
 _NONE = "none"  # the word for None, and for an empty tuple; the string of that spelling is quoted
@@ -59,7 +63,7 @@ class Option:
 
 
 @cache
-def options_of(cls: type[Pass]) -> tuple[Option, ...]:
+def options_of(cls: type) -> tuple[Option, ...]:
     """The options of a pass class, in field order.
 
     Raises:
@@ -98,7 +102,7 @@ def convert(kind: Any, values: Sequence[Value]) -> Any:
     return _scalar(kind, values[0])
 
 
-def element_text(pass_: Pass, *, base_names: bool = False) -> str:
+def element_text(pass_: Named, *, base_names: bool = False) -> str:
     """The pipeline element that makes an equal pass. ``base_names`` cuts file options to the file's own name."""
     options = []
     for option in options_of(type(pass_)):

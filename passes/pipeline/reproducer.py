@@ -17,7 +17,7 @@ from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.node import Absent
 from modelexport.passes.evidence.records import own_tags
 from modelexport.passes.pipeline.base import Pass
-from modelexport.passes.pipeline.manager import Instrument, PassRun
+from modelexport.passes.pipeline.run import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline
 
 RESTORE = "scope-attribution"  # the pass that reads back the attributions written into the file

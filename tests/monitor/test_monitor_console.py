@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep, ModuleInfo
-from modelexport.frontend.monitor.text import cells, numbered
+from modelexport.frontend.monitor.screen.text import cells, numbered
 
 Make = Callable[..., HTPExportMonitor]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from modelexport.frontend.monitor import HTPExportData, HTPExportMonitor, HTPExportStep, ModuleInfo
-from modelexport.frontend.monitor.text import cells
+from modelexport.frontend.monitor.screen.text import cells
 from modelexport.ir.errors import ConfigError, InputError, OutputError
 
 Make = Callable[..., HTPExportMonitor]

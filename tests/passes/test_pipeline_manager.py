@@ -19,7 +19,7 @@ from modelexport.ir.errors import (
 from modelexport.ir.limits import check_memory, memory_limit_mb
 from modelexport.passes import Fact, Pass, PassContext, PassError, PassManager, PassResult, Pipeline
 from modelexport.passes.pipeline.instruments import IrPrinter, Progress, Timing
-from modelexport.passes.pipeline.manager import Instrument, PassRun
+from modelexport.passes.pipeline.run import Instrument, PassRun
 from modelexport.passes.pipeline.text import Element
 from modelexport.passes.testing import make_model
 

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ SOURCE_FOLDERS = ("analysis", "api", "cli", "frontend", "ir", "passes", "views")
 TEXT_FOLDERS = (*SOURCE_FOLDERS, "tests", "docs", "bench", ".ci")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".json", ".sh", ".onnxtxt", ".cfg", ""}
 MAX_LINES = 400
+MAX_FILES = 15
 
 # Names of architectures and of the parts they are made of. A tag may hold them; code that looks for them is a guess.
 ARCHITECTURE_WORDS = frozenset(
@@ -85,6 +87,13 @@ def test_files_are_short() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
     sources = [lines for name, lines in lengths.items() if name.split("/")[0] in SOURCE_FOLDERS]
     assert statistics.median(sources) <= 200
+
+
+def test_folders_are_small() -> None:
+    """A folder that one can't take in at a glance is two rooms."""
+    count = Counter(label(file.parent) for file in PYTHON if label(file).split("/")[0] in SOURCE_FOLDERS)
+    assert len(count) > 20
+    assert {folder: number for folder, number in count.items() if number > MAX_FILES} == {}
 
 
 def test_words_are_found_in_identifiers_and_literals() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,42 @@ def test_imports_point_one_way() -> None:
     assert wrong == []
 
 
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Sets of files that reach each other, each sorted (strongly connected components of more than one file)."""
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    graph.add_edges_from((file, other) for file, others in edges.items() for other in others)
+    return sorted(sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1)
+
+
+def file_of(module: str) -> str | None:
+    """The file of a module of ours, or of the module that a name is imported from; packages' own files left out."""
+    parts = module.split(".")[1:] if module.startswith("modelexport.") else []
+    for folder in ("", "api"):
+        for length in (len(parts), len(parts) - 1):
+            file = "/".join([*filter(None, [folder]), *parts[:length]]) + ".py"
+            if length > 0 and (ROOT / file).is_file():
+                return file
+    return None
+
+
+def test_no_circles() -> None:
+    """Imports for type checkers and inside functions count: a circle that does not fail at run time is still one."""
+    edges: dict[str, set[str]] = {}
+    for found in ALL:
+        other = file_of(found.module)
+        if other is not None and other != found.file:
+            edges.setdefault(found.file, set()).add(other)
+    assert len(edges) > 100
+    assert circles(edges) == [["ir/node.py", "ir/scope.py"]]  # a node knows its scope, a scope its nodes
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]]
+
+
+def test_files_are_found_by_module() -> None:
+    assert file_of("modelexport.ir.node.Node") == "ir/node.py"
+    assert file_of("modelexport.core.tag_utils") == "api/core/tag_utils.py"
+    assert file_of("modelexport.ir.Graph") is None and file_of("onnx.helper") is None
+
+
 def test_torch_stays_in_the_frontend() -> None:
     wrong = [
         str(found)
@@ -109,6 +146,11 @@ def test_torch_stays_in_the_frontend() -> None:
 
 def test_networkx_stays_in_the_ir() -> None:
     assert [str(found) for found in users("networkx") if room(found) != "ir"] == []
+
+
+def test_onnxruntime_stays_where_models_run() -> None:
+    rooms = ("passes/running/", "passes/tools/")
+    assert [str(found) for found in users("onnxruntime") if not found.file.startswith(rooms) or not found.lazy] == []
 
 
 def test_graphsurgeon_has_one_user() -> None:

@@ -7,8 +7,19 @@ from typing import Any
 
 from modelexport.frontend.monitor.config import MonitorConfig
 from modelexport.frontend.monitor.data import HTPExportStep
-from modelexport.frontend.monitor.text import Line, Span, cells, clean, fit, number, numbered, percent, seconds, wrap
-from modelexport.frontend.monitor.view import Row, View
+from modelexport.frontend.monitor.screen.text import (
+    Line,
+    Span,
+    cells,
+    clean,
+    fit,
+    number,
+    numbered,
+    percent,
+    seconds,
+    wrap,
+)
+from modelexport.frontend.monitor.screen.view import Row, View
 
 INDENT = 6
 LABEL = 16

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from modelexport.frontend.monitor.text import STYLES, Line, plain, shown_in, trimmed
+from modelexport.frontend.monitor.screen.text import STYLES, Line, plain, shown_in, trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console

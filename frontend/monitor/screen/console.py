@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelexport.frontend.monitor import facts, screens
+from modelexport.frontend.monitor import facts
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
-from modelexport.frontend.monitor.terminal import Terminal, open_terminal
-from modelexport.frontend.monitor.text import Line, number, percent, plain, seconds, size
+from modelexport.frontend.monitor.screen import screens
+from modelexport.frontend.monitor.screen.terminal import Terminal, open_terminal
+from modelexport.frontend.monitor.screen.text import Line, number, percent, plain, seconds, size
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 if TYPE_CHECKING:
