@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # Custom attributes that older hierarchy exporters put on standard operators, which onnx.checker and onnxruntime refuse.
 LEGACY_ATTRIBUTES = ("hierarchy_tag", "hierarchy_tags", "hierarchy_path", "hierarchy_count", "hierarchy_method")
-_READ_BY_SCOPE_ATTRIBUTION = "winml.hierarchy.tag"
 
 
 def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
@@ -28,11 +27,11 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
     Raises:
         InputError: neither has tags, or a file can't be read.
     """
-    from modelexport.core.tag_rows import best_rows
     from modelexport.ir import load_model
     from modelexport.ir.errors import InputError
     from modelexport.ir.io.reader import from_proto
     from modelexport.ir.io.sidecar import sidecar_path
+    from modelexport.ir.io.tag_rows import best_rows
 
     done: list[str] = []
     proto = load_model(path).proto  # read for this alone, so it may be edited before the IR is built over it
@@ -50,7 +49,7 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
     agreed = not converted and _agree(path)
     if agreed and tagged == len(rows):
         return done
-    from modelexport.core.tag_rows import tagged_model
+    from modelexport.ir.io.tag_rows import tagged_model
     from modelexport.ir.io.writer import to_bytes
 
     if not converted:
@@ -64,6 +63,8 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
 
 def convert_legacy(proto: onnx.ModelProto) -> int:
     """Turn tags in node attributes into metadata that scope-attribution reads. Returns the number of nodes."""
+    from modelexport.ir.io.embedded_tags import TAG, WINML_TAG
+
     converted = 0
     for node in legacy_nodes(proto):
         tag = ""
@@ -75,9 +76,9 @@ def convert_legacy(proto: onnx.ModelProto) -> int:
                 text = attribute.s or (attribute.strings[0] if attribute.strings else b"")
                 tag = tag or text.decode("utf-8", "replace")
             del node.attribute[index]
-        known = any(entry.key in (_READ_BY_SCOPE_ATTRIBUTION, "htp.tag") for entry in node.metadata_props)
+        known = any(entry.key in (WINML_TAG, TAG) for entry in node.metadata_props)
         if tag and not known:
-            node.metadata_props.add(key=_READ_BY_SCOPE_ATTRIBUTION, value=tag)
+            node.metadata_props.add(key=WINML_TAG, value=tag)
         converted += 1
     return converted
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 
+from modelexport.ir.io.embedded_tags import PATH, tag_in_doc
 from modelexport.ir.model import Model
 from modelexport.ir.verify import Violation
 
@@ -41,11 +42,11 @@ def _embedded(model: Model) -> Iterator[Violation]:
         if attribution is None:
             continue
         patch = node.patch
-        written = patch.get("htp.path") if patch is not None else None
+        written = patch.get(PATH) if patch is not None else None
         if written is None:
-            written = node.metadata.get("htp.path")
-        if written is None and '"htp.path"' in node.doc_string:
-            continue  # the doc string carries the tag
+            written = node.metadata.get(PATH)
+        if written is None and node.has_doc_string:
+            written = (tag_in_doc(node.doc_string) or {}).get(PATH)
         if written != attribution.path:
             yield Violation(node.described, f"metadata says {written!r}, the IR says {attribution.path!r}")
 

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.embedded_tags import VIEWER_KEYS, Interop, Viewers, doc_with_tag, doc_without_tag
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.records import doc_carrier, own_tags
-from modelexport.passes.evidence.records.interop import ALL_VIEWER_KEYS, Interop, Viewers
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Patch = dict[str, str | None]
-_LOOKED_AT = frozenset((*own_tags.NODE_KEYS, own_tags.ADDED, *ALL_VIEWER_KEYS))
+_LOOKED_AT = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.ADDED, *VIEWER_KEYS))
 
 
 @dataclass(frozen=True)
@@ -90,35 +90,35 @@ class _Writer:
 
     def _own(self, attribution: Attribution) -> dict[str, str]:
         return {
-            own_tags.TAG: self.tags[attribution.path],
-            own_tags.PATH: attribution.path,
-            own_tags.SOURCE: str(attribution.source),
-            own_tags.RULE: attribution.rule,
-            own_tags.CONFIDENCE: f"{attribution.confidence:.2f}",
+            embedded_tags.TAG: self.tags[attribution.path],
+            embedded_tags.PATH: attribution.path,
+            embedded_tags.SOURCE: str(attribution.source),
+            embedded_tags.RULE: attribution.rule,
+            embedded_tags.CONFIDENCE: f"{attribution.confidence:.2f}",
         }
 
     def _patch(
         self, node: Node, attribution: Attribution, own: dict[str, str], metadata: Mapping[str, str], write: bool
     ) -> Patch:
         """What to set and remove so that ``metadata`` says what it should."""
-        before = {key for key in metadata.get(own_tags.ADDED, "").split(",") if key in ALL_VIEWER_KEYS}
-        foreign = {key for key in ALL_VIEWER_KEYS if key in metadata and key not in before}
+        before = {key for key in metadata.get(embedded_tags.ADDED, "").split(",") if key in VIEWER_KEYS}
+        foreign = {key for key in VIEWER_KEYS if key in metadata and key not in before}
         wanted: Patch = dict(own) if write else {}
         extra = {key: value for key, value in self.viewers.keys(node, attribution.path).items() if key not in foreign}
         wanted.update(extra)
         if extra:
-            wanted[own_tags.ADDED] = ",".join(extra)
-        gone = before.union((*own_tags.NODE_KEYS, own_tags.ADDED)).difference(wanted)
+            wanted[embedded_tags.ADDED] = ",".join(extra)
+        gone = before.union((*embedded_tags.NODE_KEYS, embedded_tags.ADDED)).difference(wanted)
         wanted.update((key, None) for key in sorted(gone) if key in metadata)
         return {key: value for key, value in wanted.items() if metadata.get(key) != value}
 
     def _update(self, node: Node, attribution: Attribution, own: dict[str, str], write: bool) -> bool:
         metadata = node.metadata
-        kept = tuple(metadata.get(key) for key in (*own_tags.NODE_KEYS, own_tags.ADDED))
+        kept = tuple(metadata.get(key) for key in (*embedded_tags.NODE_KEYS, embedded_tags.ADDED))
         viewers = (
-            tuple(metadata.get(key) for key in ALL_VIEWER_KEYS)
+            tuple(metadata.get(key) for key in VIEWER_KEYS)
             if kept[-1]
-            else tuple(key in metadata for key in ALL_VIEWER_KEYS)
+            else tuple(key in metadata for key in VIEWER_KEYS)
         )
         operator = "" if self.same_for_all_operators else node.op_type
         key = (attribution, kept, viewers, operator)
@@ -131,11 +131,11 @@ class _Writer:
 
     def _describe_model(self, ctx: PassContext) -> None:
         metadata = self.model.metadata
-        wanted: Patch = dict.fromkeys(own_tags.MODEL_KEYS)
-        wanted[own_tags.SCHEMA] = own_tags.SCHEMA_VERSION
-        wanted[own_tags.PIPELINE] = ctx.pipeline or metadata.get(own_tags.PIPELINE, self.options.name)
+        wanted: Patch = dict.fromkeys(embedded_tags.MODEL_KEYS)
+        wanted[embedded_tags.SCHEMA] = embedded_tags.SCHEMA_VERSION
+        wanted[embedded_tags.PIPELINE] = ctx.pipeline or metadata.get(embedded_tags.PIPELINE, self.options.name)
         if self.options.table:
-            wanted[own_tags.MODULES], wanted[own_tags.NODES] = self._tables()
+            wanted[embedded_tags.MODULES], wanted[embedded_tags.NODES] = self._tables()
         self.model.patch_metadata({key: value for key, value in wanted.items() if metadata.get(key) != value})
 
     def _tables(self) -> tuple[str, str]:
@@ -156,14 +156,14 @@ class _Writer:
                     tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
                     tails[id(attribution)] = tail
                 output = node.first_output
-                nodes.append([scope, own_tags.label_of(node), output, *tail])
-        return own_tags.pack("modules", rows), own_tags.pack("nodes", nodes)
+                nodes.append([scope, embedded_tags.label_of(node), output, *tail])
+        return embedded_tags.pack("modules", rows), embedded_tags.pack("nodes", nodes)
 
 
 def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:
     """Let the doc string carry ``own``, or nothing; whether that changes it."""
-    before = doc_carrier.original(node)
-    wanted = before if own is None else doc_carrier.with_tag(before, own)
+    before = doc_without_tag(node)
+    wanted = before if own is None else doc_with_tag(before, own)
     if wanted == (node.doc_string if node.has_doc_string else None):
         return False
     node.patch_doc(wanted)

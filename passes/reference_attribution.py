@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ConfigError
+from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.evidence.inference.confidence import confidence
-from modelexport.passes.evidence.records import own_tags
 from modelexport.passes.evidence.records.reference_index import ReferenceIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -43,7 +43,7 @@ class ReferenceAttribution(Pass):
         if source is not None:
             index = self._read(source, ctx)
         else:
-            tables = own_tags.tables_of(model, ctx.warnings)
+            tables = embedded_tags.tables_of(model, ctx.warnings)
             if tables is None and ctx.optional:
                 return PassResult(skipped="no reference was given and the model carries no table")
             if tables is None:
@@ -64,14 +64,14 @@ class ReferenceAttribution(Pass):
         }
         return PassResult(changed=counts.total(), notes=notes)
 
-    def _restore(self, model: Model, tables: own_tags.Tables) -> Counter[str]:
+    def _restore(self, model: Model, tables: embedded_tags.Tables) -> Counter[str]:
         """Give nodes that the model's own table lists the very tags they had; those in their metadata are as good."""
         counts: Counter[str] = Counter()
-        kept: dict[own_tags.Record, Attribution] = {}
+        kept: dict[embedded_tags.Record, Attribution] = {}
         for node in model.nodes():
             if node.attribution is not None:
                 continue
-            record = own_tags.read_node(node.metadata) if node.metadata else None
+            record = embedded_tags.read_node(node.metadata) if node.metadata else None
             found = (record, True) if record is not None else tables.find(node)
             if found is not None and found[1]:
                 attribution = kept.get(found[0])

@@ -10,8 +10,11 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, Tables, tag_in_doc
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
+from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import confidence
@@ -20,16 +23,12 @@ from modelexport.passes.evidence.names.anchors import anchors, is_used_above
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.scopes import ScopeWalk
-from modelexport.passes.evidence.records import doc_carrier, own_tags
 from modelexport.passes.evidence.records.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
-from modelexport.passes.evidence.records.own_tags import Record, Tables
+from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.evidence.records.torch_metadata import (
-    NAME_SCOPES,
-    NAMESPACE,
     SCRIPT_SCOPES,
     MalformedRecord,
     Stack,
-    is_path,
     read_namespace,
     read_stack,
     stack_key,
@@ -37,8 +36,7 @@ from modelexport.passes.evidence.records.torch_metadata import (
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 _SCOPES_PER_NODE = 4  # more than any exporter makes
-WINML_TAG = "winml.hierarchy.tag"
-_READ = frozenset((*own_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
+_READ = frozenset((*embedded_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
 _STACKED = "torch-name-scopes"
 _BY_NAME, _BY_VALUE, _FUSED, _COUNTED = "node-name", "output-name", "fused-name", "call-number"
@@ -106,7 +104,7 @@ class _Run:
         return PassResult(changed=self.changed, notes={"by rule": dict(self.counts)})
 
     def _tables(self, ctx: PassContext) -> Tables | None:
-        tables = own_tags.tables_of(self.model, ctx.warnings)
+        tables = embedded_tags.tables_of(self.model, ctx.warnings)
         if tables is not None:
             for module in tables.modules:
                 if module.path not in self.model.modules:
@@ -163,15 +161,17 @@ class _Run:
     def _attribute(self, node: Node, tables: Tables | None, base: str) -> None:
         metadata = node.metadata if node.has_metadata(_READ) else _NOTHING
         if node.proto is not None and node.proto.doc_string:
-            carried = doc_carrier.carried(node)
-            record = own_tags.read_node(carried) if carried is not None and own_tags.PATH not in metadata else None
+            carried = tag_in_doc(node.doc_string)
+            record = (
+                embedded_tags.read_node(carried) if carried is not None and embedded_tags.PATH not in metadata else None
+            )
             if record is not None:
                 return self._keep(node, record)
         if metadata:
-            record = own_tags.read_node(metadata)
+            record = embedded_tags.read_node(metadata)
             if record is not None:
                 return self._keep(node, record)
-            if own_tags.PATH in metadata:
+            if embedded_tags.PATH in metadata:
                 self.damaged["htp"] += 1
         if tables is not None:
             found = tables.find(node)
@@ -204,7 +204,7 @@ class _Run:
                 assert node.attribution is not None
                 self.by_scope[scoped] = node.attribution
                 return None
-        record = tables.find_made_of(node) if tables is not None else None
+        record = made_of(tables, node) if tables is not None else None
         if record is not None:
             self._set(node, record.path, "table-prefix", Source.REFERENCE)
         return None
@@ -267,7 +267,7 @@ class _Run:
         key, namespace = stack_key(metadata), None
         if key is None:
             namespace = key = metadata.get(NAMESPACE)
-            if key is None or NAMESPACE in metadata.get(own_tags.ADDED, ""):
+            if key is None or NAMESPACE in metadata.get(embedded_tags.ADDED, ""):
                 return None
         if key in self.stacks:
             return self.stacks[key]
@@ -299,7 +299,7 @@ class _Run:
 
     def _winml(self, node: Node, metadata: Mapping[str, str]) -> bool:
         tag = metadata.get(WINML_TAG)
-        if not tag or WINML_TAG in metadata.get(own_tags.ADDED, ""):
+        if not tag or WINML_TAG in metadata.get(embedded_tags.ADDED, ""):
             return False
         path = self.winml.get(tag)
         if path is None:

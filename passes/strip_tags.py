@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from modelexport.ir.facts import Fact
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.embedded_tags import VIEWER_KEYS, doc_without_tag, tag_in_doc
 from modelexport.ir.model import Model
-from modelexport.passes.evidence.records import doc_carrier, own_tags
-from modelexport.passes.evidence.records.interop import ALL_VIEWER_KEYS
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 
@@ -28,20 +28,22 @@ class StripTags(Pass):
             metadata = node.metadata
             touched = False
             if metadata:
-                added = metadata.get(own_tags.ADDED, "").split(",")
+                added = metadata.get(embedded_tags.ADDED, "").split(",")
                 keys = tuple(
                     key
                     for key in metadata
-                    if key in own_tags.NODE_KEYS or key == own_tags.ADDED or (key in added and key in ALL_VIEWER_KEYS)
+                    if key in embedded_tags.NODE_KEYS
+                    or key == embedded_tags.ADDED
+                    or (key in added and key in VIEWER_KEYS)
                 )
                 if keys:
                     if keys not in patches:
                         patches[keys] = dict.fromkeys(keys)
                     node.patch_metadata(patches[keys])
                     touched = True
-            if doc_carrier.carried(node) is not None:
-                node.patch_doc(doc_carrier.original(node))
+            if tag_in_doc(node.doc_string) is not None:
+                node.patch_doc(doc_without_tag(node))
                 touched = True
             changed += touched
-        model.patch_metadata({key: None for key in own_tags.MODEL_KEYS if key in model.metadata})
+        model.patch_metadata({key: None for key in embedded_tags.MODEL_KEYS if key in model.metadata})
         return PassResult(changed=changed)

@@ -12,9 +12,9 @@ from os import PathLike
 from typing import Any
 
 from modelexport.core import selection_formats
-from modelexport.core.attributed import attribute, attributed_model
 from modelexport.ir.errors import NothingSelectedError, SelectorError
 from modelexport.ir.model import Model
+from modelexport.passes.pipeline.attributed import attribute, attributed_model
 from modelexport.passes.selection import selection as passes_selection
 from modelexport.passes.selection.selection import Selector
 

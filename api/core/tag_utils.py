@@ -17,9 +17,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from modelexport.core.tag_rows import TagRow, existing_sidecar, model_rows, sidecar_rows
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.sidecar import read_sidecar
+from modelexport.ir.io.tag_rows import TagRow, existing_sidecar, model_rows, sidecar_rows
 from modelexport.ir.text import readable
 
 CSV_COLUMNS = ("Node Name", "Op Type", "Tag Count", "Primary Tag", "All Tags", "Path", "Source", "Confidence")

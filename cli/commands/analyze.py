@@ -96,9 +96,9 @@ def summarize(
 ) -> dict[str, Any]:
     """The keys of ``analyze.schema.json``. A filter or a selector leaves out nodes that don't match, and modules
     without any. Raises NothingSelectedError."""
-    from modelexport.core.tag_rows import attributed_rows, best_rows, tagged_model
     from modelexport.core.tag_utils import matching
     from modelexport.ir.identity.keys import node_keys
+    from modelexport.ir.io.tag_rows import attributed_rows, best_rows, tagged_model
     from modelexport.passes.report import model_summary
 
     model = tagged_model(path) if selector is None else _attributed(path, selector)
@@ -121,7 +121,7 @@ def summarize(
 
 
 def _attributed(path: Path, selector: str) -> Model:
-    from modelexport.core.attributed import attributed_model
+    from modelexport.passes.pipeline.attributed import attributed_model
     from modelexport.passes.selection.selection import Selector
 
     Selector.parse(selector)  # before the model is read
@@ -165,9 +165,9 @@ def _rows_csv(summary: Mapping[str, Any], by: str) -> str:
 def _nodes_csv(path: Path, filter_tag: str | None, selector: str | None) -> int:
     """One line per node. Returns their number."""
     from modelexport.core import tag_utils
-    from modelexport.core.tag_rows import attributed_rows, best_rows
     from modelexport.ir import load_model
     from modelexport.ir.identity.keys import node_keys
+    from modelexport.ir.io.tag_rows import attributed_rows, best_rows
 
     if selector is None:
         rows, _ = best_rows(load_model(path), path)

@@ -73,8 +73,8 @@ def compare(model1: Path, model2: Path) -> dict[str, Any]:
 
 def profiles(path: Path) -> dict[str, Profile]:
     """What each module has, by tag; nodes without a tag count under "". A weight counts where it is read first."""
-    from modelexport.core.tag_rows import rows_of
     from modelexport.ir import load_model
+    from modelexport.ir.io.tag_rows import rows_of
     from modelexport.ir.text import text
 
     model = load_model(path)

@@ -74,9 +74,9 @@ def _select(
     allow_empty: bool,
     output: str | None,
 ) -> int:
-    from modelexport.core.attributed import attributed_model
     from modelexport.core.selection import Selector, select
     from modelexport.ir.errors import NothingSelectedError
+    from modelexport.passes.pipeline.attributed import attributed_model
 
     for text in selectors:
         Selector.parse(text)  # before the model is read

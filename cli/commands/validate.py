@@ -52,7 +52,7 @@ def command(model: Path, check_consistency: bool, repair: bool, repair_from: str
 def examine(path: Path, check_consistency: bool) -> dict[str, Any]:
     """The keys of ``validate.schema.json`` but ``repaired``."""
     from modelexport.core import tag_utils
-    from modelexport.core.tag_rows import model_rows, sidecar_rows
+    from modelexport.ir.io.tag_rows import model_rows, sidecar_rows
 
     in_model = sum(bool(row.tags) for row in model_rows(path))
     in_sidecar: int | None

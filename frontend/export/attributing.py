@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.io.embedded_tags import NAME_SCOPES
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.records.torch_metadata import NAME_SCOPES
 
 BY = "export"
 SCOPE_RULE = "exporter-scope"

@@ -14,14 +14,15 @@ import onnx
 
 from modelexport.frontend.export.wire import fields
 from modelexport.ir.attribution import Source
+from modelexport.ir.io.embedded_tags import SOURCE, TAG, tag_in_doc
 from modelexport.ir.operators import role
 from modelexport.ir.proto.wire import delimited
+from modelexport.ir.text import text
 
 if TYPE_CHECKING:
     from modelexport.frontend.settings import Settings
     from modelexport.frontend.trace.module_trace import ModelTrace
 
-TAG, SOURCE = "htp.tag", "htp.source"
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _WEIGHTS = frozenset(
     onnx.GraphProto.DESCRIPTOR.fields_by_name[name].number for name in ("initializer", "sparse_initializer")
@@ -75,7 +76,7 @@ def read_saved(model_file: Path, sidecar: Path | None = None) -> Saved:
     for node in nodes_of(proto):
         entries = {entry.key: entry.value for entry in node.metadata_props}
         if TAG not in entries:
-            entries.update(_in_doc_string(node.doc_string))
+            entries.update(tag_in_doc(text(node.doc_string)) or {})
         saved.add(node.op_type, node.domain, TAG in entries, entries.get(SOURCE, ""))
     return saved
 
@@ -103,18 +104,6 @@ def without_weights(path: Path) -> onnx.ModelProto:
             kept = [data[b:e] for n, b, _, e in fields(data, start, end) if n not in _WEIGHTS]
             proto.MergeFromString(delimited(_GRAPH, b"".join(kept)))
     return proto
-
-
-def _in_doc_string(text: str) -> dict[str, str]:
-    """Tags carried in the doc string, for pipelines that embed them there."""
-    at = text.rfind('{"htp.')
-    if at < 0:
-        return {}
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text[at:])
-    except ValueError:
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def build_result(

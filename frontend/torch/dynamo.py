@@ -26,7 +26,8 @@ from modelexport.frontend.torch.state import (
 )
 from modelexport.frontend.trace.module_trace import first_line
 from modelexport.ir.errors import ExportError
-from modelexport.passes.evidence.records.torch_metadata import NAME_SCOPES, is_path
+from modelexport.ir.io.embedded_tags import NAME_SCOPES
+from modelexport.ir.modules.module import is_path
 
 _OF_SEQUENCE = re.compile(r"_split_\d+$")
 FIRST_OPSET = 18  # below it torch converts, drops all metadata, or silently returns 18

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_DEPTH = 512  # atoms of one path
+
 
 @dataclass(slots=True)
 class Module:
@@ -35,3 +37,10 @@ class Module:
 def class_name_of(qualified: str) -> str:
     """The bare name in a qualified class name; ``""`` stays ``""``."""
     return qualified.rpartition(".")[2]
+
+
+def is_path(path: str) -> bool:
+    """Whether ``path`` can be a module path: printable, short, no empty atoms, valid UTF-8."""
+    return not path or (
+        len(path) <= 4096 and path.isprintable() and all(path.split(".")) and path.count(".") < MAX_DEPTH
+    )

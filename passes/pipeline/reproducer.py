@@ -9,13 +9,13 @@ from pathlib import Path
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import ModelExportError
+from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.writer import save_model, to_bytes
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.node import Absent
-from modelexport.passes.evidence.records import own_tags
 from modelexport.passes.pipeline.base import Pass
 from modelexport.passes.pipeline.run import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline
@@ -102,13 +102,16 @@ class Reproducer(Instrument):
             if patch is None:
                 values = (tags[attribution.path], attribution.path, attribution.source, attribution.rule)
                 texts = (*map(str, values), repr(attribution.confidence))
-                patch = patches[attribution] = dict(zip(own_tags.NODE_KEYS, texts, strict=True))
+                patch = patches[attribution] = dict(zip(embedded_tags.NODE_KEYS, texts, strict=True))
             node.patch_metadata(patch)
         if not patches:
             return False
         rows: list[list[object]] = [[each.path, each.cls, tags[each.path], each.calls] for each in table]
         copy.patch_metadata(
-            {own_tags.MODULES: own_tags.pack("modules", rows), own_tags.NODES: own_tags.pack("nodes", [])}
+            {
+                embedded_tags.MODULES: embedded_tags.pack("modules", rows),
+                embedded_tags.NODES: embedded_tags.pack("nodes", []),
+            }
         )
         return True
 

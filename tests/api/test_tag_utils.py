@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from tagged import set_metadata, tagged_file
 
-from modelexport.core import json_stream, tag_utils
-from modelexport.core.tag_rows import tagged_model
+from modelexport.core import tag_utils
 from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import InputError, ModelExportError
+from modelexport.ir.io import json_stream
+from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.passes import PassManager
 
 ACT, PROJ = "/Model/blocks.0/act", "/Model/blocks.0/proj"

@@ -16,9 +16,9 @@ import torch
 from modelexport import HierarchyExporter, export_model
 from modelexport.cli.schema import schema
 from modelexport.core import tag_utils
+from modelexport.frontend.unified.selection import ModelFacts, select
 from modelexport.ir.errors import ConfigError, ExportError, MemoryLimitExceeded, OutputError
 from modelexport.strategies.htp.export_monitor import HTPExportMonitor
-from modelexport.strategies.selection import ModelFacts, select
 from modelexport.strategies.usage_based import UsageBasedExporter
 from modelexport.unified_export import ExportStrategy, UnifiedExporter
 
@@ -243,7 +243,7 @@ def test_a_failed_optimization_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(result: dict[str, Any], **options: Any) -> list[str]:
         raise OutputError("no room")
 
-    monkeypatch.setattr("modelexport.strategies.optimize.optimize_file", refuse)
+    monkeypatch.setattr("modelexport.frontend.unified.optimize.optimize_file", refuse)
     with pytest.raises(OutputError, match="no room"):
         export_model(Mixer(), INPUT, tmp_path / "m.onnx", optimize=True, report=True, **TORCHSCRIPT)
     outcome = json.loads((tmp_path / "m_htp_metadata.json").read_text())["outcome"]

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from modelexport.ir import load_model
+from modelexport.ir.io.embedded_tags import read_tables, unpack
 from modelexport.ir.io.writer import to_bytes
 from modelexport.ir.model import Model
-from modelexport.passes.evidence.records.own_tags import read_tables, unpack
 from modelexport.passes.testing import check, make_model, run_pass
 
 _TEXT = """

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from modelexport.ir import load_model
-from modelexport.passes.evidence.records.own_tags import pack
+from modelexport.ir.io.embedded_tags import pack
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.scope_attribution import ScopeAttribution
 from modelexport.passes.testing import check, make_model

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 
 from modelexport.ir.errors import InputError
+from modelexport.ir.io.embedded_tags import Record, Tables
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.records import own_tags
-from modelexport.passes.evidence.records.node_names import shorter_names
-from modelexport.passes.evidence.records.torch_metadata import is_path
+from modelexport.passes.evidence.records.node_names import MAX_NAME, shorter_names
 
 Entry = tuple[str, float]  # path and confidence
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
@@ -37,7 +37,7 @@ class ReferenceIndex:
         return index
 
     @classmethod
-    def of_table(cls, tables: own_tags.Tables) -> ReferenceIndex:
+    def of_table(cls, tables: Tables) -> ReferenceIndex:
         """The index of an embedded table."""
         index = cls()
         index.modules = tables.modules
@@ -114,6 +114,20 @@ class ReferenceIndex:
             if entry is not None:
                 return entry[0], "reference-prefix", entry[1]
         return None
+
+
+def made_of(tables: Tables, node: Node) -> Record | None:
+    """The record of what ``node`` was made of, by the names that its own begins with."""
+    scope = node.graph.scope
+    for name in (node.name.removeprefix("fused "), node.first_output):
+        for shorter in shorter_names(name) if name and len(name) <= MAX_NAME else ():
+            record = tables.by_name.get((scope, shorter))
+            if record is not None:
+                return record
+            found = tables.by_output.get((scope, shorter))
+            if found is not None:
+                return found[0]
+    return None
 
 
 def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:

@@ -13,15 +13,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-CLASS_HIERARCHY = "pkg.torch.onnx.class_hierarchy"
+from modelexport.ir.io.embedded_tags import CLASS_HIERARCHY, NAME_SCOPES
+from modelexport.ir.modules.module import MAX_DEPTH, is_path
+
 SCRIPT_SCOPES = "pkg.onnxscript.name_scopes"
 SCRIPT_CLASSES = "pkg.onnxscript.class_hierarchy"
-NAMESPACE = "namespace"
 
 _PLAIN = re.compile(r"'[A-Za-z0-9_.:]*'\]")  # an entry that needs no parsing, and the end of the list
 MAX_LENGTH = 64 * 1024  # characters of one record
-MAX_DEPTH = 512  # entries of one stack
 FAKE_STACK = "_empty_nn_module_stack_from_metadata_hook"
 
 
@@ -142,10 +141,3 @@ def _checked(path: str) -> str:
 
 def _class(name: str) -> str:
     return name if name.isprintable() and len(name) <= 512 else ""
-
-
-def is_path(path: str) -> bool:
-    """Whether ``path`` can be a module path: printable, short, no empty atoms, valid UTF-8."""
-    return not path or (
-        len(path) <= 4096 and path.isprintable() and all(path.split(".")) and path.count(".") < MAX_DEPTH
-    )

@@ -9,9 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from modelexport.core.json_stream import JsonStream
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import InputError, SidecarNotFoundError
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.embedded_tags import tag_in_doc
+from modelexport.ir.io.json_stream import JsonStream
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.sidecar import node_keys, read_sidecar, sidecar_path
 from modelexport.ir.model import Model
@@ -19,7 +21,6 @@ from modelexport.ir.modules import Module
 from modelexport.ir.node import Node
 from modelexport.ir.operators import role
 from modelexport.ir.text import shown
-from modelexport.passes.evidence.records import doc_carrier, own_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,21 @@ def attributed_rows(model: Model) -> Iterator[TagRow]:
             yield TagRow(key, node.op_type, tags, found.path, str(found.source), found.rule, share, about)
 
 
-def _own_record(node: Node) -> own_tags.Record | None:
+def _own_record(node: Node) -> embedded_tags.Record | None:
     """The tag in the node's metadata, else in its doc string."""
     metadata = node.metadata
-    if own_tags.PATH not in metadata and node.doc_string:
-        metadata = doc_carrier.carried(node) or metadata
-    return own_tags.read_node(metadata)
+    if embedded_tags.PATH not in metadata and node.doc_string:
+        metadata = tag_in_doc(node.doc_string) or metadata
+    return embedded_tags.read_node(metadata)
 
 
-def _table_lookup(model: Model) -> Callable[[Node], own_tags.Record | None]:
+def _table_lookup(model: Model) -> Callable[[Node], embedded_tags.Record | None]:
     """What optimisers leave when they drop node metadata."""
-    tables = own_tags.tables_of(model, model.warnings)
+    tables = embedded_tags.tables_of(model, model.warnings)
     if tables is None:
         return lambda node: None
 
-    def lookup(node: Node) -> own_tags.Record | None:
+    def lookup(node: Node) -> embedded_tags.Record | None:
         found = tables.find(node)
         return found[0] if found is not None else None
 
@@ -138,7 +139,7 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
         modules = read_sidecar(existing_sidecar(path)).get("modules", [])
         _add_modules(model, [entry for entry in modules if isinstance(entry, dict)])
     else:
-        tables = own_tags.tables_of(model, model.warnings)
+        tables = embedded_tags.tables_of(model, model.warnings)
         for module in tables.modules if tables is not None else ():
             model.modules.add(module)
     by_key = {row.key: row for row in rows}
@@ -149,7 +150,7 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
             continue
         what = (row.path, row.source, row.rule, row.confidence)
         if what not in shared:
-            record = own_tags.record(row.path, row.tag, row.source, row.rule, row.confidence)
+            record = embedded_tags.record(row.path, row.tag, row.source, row.rule, row.confidence)
             if record is None:
                 raise InputError(f"{path}: node {shown(key)}: its tag is damaged")
             shared[what] = record.attribution("record")

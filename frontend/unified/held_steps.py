@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep
     from modelexport.frontend.monitor.protocol import Monitor
-    from modelexport.strategies.htp.export_monitor import HTPExportMonitor, HTPExportStep
 
 _HELD = ("NODE_TAGGING", "SAVE", "COMPLETE")
 
@@ -38,7 +38,7 @@ class HeldSteps:
         monitor: Monitor | None,
         warnings: Sequence[str] = (),
     ) -> None:
-        from modelexport.strategies.htp.export_monitor import HTPExportMonitor
+        from modelexport.frontend.monitor import HTPExportMonitor
 
         shown = verbose or report
         self._own: HTPExportMonitor | None = HTPExportMonitor(output_path, verbose=verbose) if shown else None
@@ -96,21 +96,22 @@ class HeldSteps:
 
     def _failed(self, error: BaseException) -> None:
         """The optimisation failed; the file is as it was exported."""
-        from modelexport.strategies.htp.export_monitor import HTPExportStep
+        from modelexport.frontend.monitor import HTPExportStep
 
         self._held.pop(HTPExportStep.COMPLETE, None)
         self.log_error(HTPExportStep.SAVE, f"{type(error).__name__}: {error}")
 
     def _optimized(self, path: str, torch_nn: bool, seconds: float) -> None:
         """The file holds other nodes than those that were told."""
-        from modelexport.core.tag_rows import tagged_model
         from modelexport.frontend.monitor.feed import tagging_fields
+        from modelexport.ir.io.embedded_tags import PIPELINE
+        from modelexport.ir.io.tag_rows import tagged_model
 
         model = tagged_model(path)
         for step, fields in self._held.items():
             if step == "NODE_TAGGING":
                 fields.update(tagging_fields(model, torch_nn=torch_nn))
-                fields["pipeline"] = model.metadata.get("htp.pipeline", fields.get("pipeline"))
+                fields["pipeline"] = model.metadata.get(PIPELINE, fields.get("pipeline"))
             elif step == "SAVE":
                 fields["file_size"] = _size(fields.get("files", {}))
             else:

@@ -21,16 +21,17 @@ def optimize_file(result: dict[str, Any], *, embed: bool = True, torch_nn: bool 
     Raises:
         ModelExportError: a pass or writing failed; the file is as it was.
     """
-    from modelexport.core.tag_rows import tagged_model
     from modelexport.ir import save_model
     from modelexport.ir.facts import Fact
+    from modelexport.ir.io.embedded_tags import PIPELINE
     from modelexport.ir.io.sidecar import write_sidecar
+    from modelexport.ir.io.tag_rows import tagged_model
     from modelexport.passes import PassContext, PassManager
     from modelexport.passes.report import model_summary
 
     path = Path(result["output_path"])
     model = tagged_model(path)
-    recorded = model.metadata.get("htp.pipeline", "")
+    recorded = model.metadata.get(PIPELINE, "")
     embedding = "attribute-embedding" if torch_nn else "attribute-embedding{torch-nn=false}"
     steps = [*OPTIMIZATIONS, *([embedding] if embed else [])]
     context = PassContext(pipeline=",".join(filter(None, (recorded, *OPTIMIZATIONS))))

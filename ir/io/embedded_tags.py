@@ -1,4 +1,10 @@
-"""What this project wrote into a file earlier: node metadata and the tables in the model's metadata."""
+"""What this project writes into a file, and how it reads it back: the one place that knows the names and the forms.
+
+- Node metadata ``htp.*``: path, tag, source, rule and confidence, and under ``htp.added`` which keys were written for
+  other tools (viewers' namespaces, torch's name scopes, winml's hierarchy tags).
+- The same in a node's doc string: JSON after a marker, behind whatever stood there before.
+- Two tables in the model's metadata, of modules and of nodes, which survive optimisers that drop node metadata.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,13 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.model import Model
-from modelexport.ir.modules import Module
+from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.records.node_names import MAX_NAME, shorter_names
-from modelexport.passes.evidence.records.torch_metadata import is_path
 
 TAG, PATH, SOURCE, RULE, CONFIDENCE = "htp.tag", "htp.path", "htp.source", "htp.rule", "htp.confidence"
 ADDED = "htp.added"
@@ -25,6 +31,16 @@ SCHEMA_VERSION = "1"
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
 _SOURCES = {str(source): source for source in Source}
+
+NAMESPACE = "namespace"
+NAME_SCOPES, CLASS_HIERARCHY = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+WINML_TAG, WINML_DEPTH = "winml.hierarchy.tag", "winml.hierarchy.depth"
+VIEWER_KEYS = (NAMESPACE, NAME_SCOPES, CLASS_HIERARCHY, WINML_TAG, WINML_DEPTH)
+Interop = Literal["none", "namespace", "torch", "winml"]
+
+_MARKER = "\n@htp "  # in a doc string, between what stood there and our JSON
+_ABSENT = "absent"  # there was no doc string at all
+_MAX_DOC = 64 * 1024
 
 
 class BadTable(ValueError):
@@ -68,19 +84,6 @@ class Tables:
             if found is not None:
                 record, name = found
                 return record, not name or not node.name
-        return None
-
-    def find_made_of(self, node: Node) -> Record | None:
-        """The record of what ``node`` was made of, by the names that its own begins with."""
-        scope = node.graph.scope
-        for name in (node.name.removeprefix("fused "), node.first_output):
-            for shorter in shorter_names(name) if name and len(name) <= MAX_NAME else ():
-                record = self.by_name.get((scope, shorter))
-                if record is not None:
-                    return record
-                found = self.by_output.get((scope, shorter))
-                if found is not None:
-                    return found[0]
         return None
 
 
@@ -202,3 +205,78 @@ def unpack(packed: str, budget: int, kind: str) -> list[object]:
         raise BadTable(f"the {kind} table is of an unknown version")
     rows: list[object] = table[kind]
     return rows
+
+
+def doc_without_tag(node: Node) -> str | None:
+    """The doc string without our part; None where there was no doc string at all."""
+    doc = node.doc_string
+    cut = doc.rfind(_MARKER)
+    fields = _doc_fields(doc[cut + len(_MARKER) :]) if cut >= 0 else None
+    if fields is None:
+        return doc if node.has_doc_string else None
+    return None if fields.get(_ABSENT) is True and not cut else doc[:cut]
+
+
+def tag_in_doc(doc: str) -> Mapping[str, str] | None:
+    """The tag in a doc string as metadata would hold it; None where there is none."""
+    cut = doc.rfind(_MARKER)
+    if cut < 0:
+        return None
+    fields = _doc_fields(doc[cut + len(_MARKER) :])
+    return None if fields is None else {key: value for key, value in fields.items() if isinstance(value, str)}
+
+
+def doc_with_tag(before: str | None, tag: Mapping[str, str]) -> str:
+    """The doc string ``before`` with a tag behind it."""
+    fields: dict[str, object] = dict(tag)
+    if before is None:
+        fields[_ABSENT] = True
+    return f"{before or ''}{_MARKER}{json.dumps(fields, separators=(',', ':'))}"
+
+
+def _doc_fields(text: str) -> dict[str, object] | None:
+    if len(text) > _MAX_DOC or not text.startswith("{"):
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) and PATH in fields else None
+
+
+class Viewers:
+    """Metadata for other tools, by module path."""
+
+    def __init__(self, interop: Interop, modules: ModuleTable, tags: Mapping[str, str]) -> None:
+        self.interop = interop
+        self.modules = modules
+        self.tags = tags
+        self._stacks: dict[str, tuple[list[str], list[str]]] = {}
+
+    def keys(self, node: Node, path: str) -> dict[str, str]:
+        """What to write on ``node``, which is from the module at ``path``."""
+        if self.interop == "none":
+            return {}
+        tag = self.tags[path]
+        keys = {NAMESPACE: tag.removeprefix("/")}
+        if self.interop == "torch":
+            paths, classes = self._stack(path)
+            keys[NAME_SCOPES] = repr([*paths, node.op_type.lower()])
+            keys[CLASS_HIERARCHY] = repr([*classes, node.op_type])
+        elif self.interop == "winml":
+            keys[WINML_TAG] = tag
+            keys[WINML_DEPTH] = str(tag.count("/"))
+        return keys
+
+    def _stack(self, path: str) -> tuple[list[str], list[str]]:
+        """Paths and classes of the called modules from the root to ``path``."""
+        found = self._stacks.get(path)
+        if found is None:
+            chain: list[str] = []
+            here: str | None = path
+            while here is not None:
+                chain.append(here)
+                here = self.modules.parent(here)
+            classes = [module.cls if (module := self.modules.get(each)) is not None else "" for each in chain]
+            found = self._stacks[path] = (chain[::-1], classes[::-1])
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from os import PathLike
 
-from modelexport.core.tag_rows import tagged_model
+from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.ir.model import Model
 
 # htp, but for its last pass and the one that only checks: nothing is written
