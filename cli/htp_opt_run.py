@@ -151,7 +151,7 @@ class Job(Options):
             with atomic_output(Path(self.output)) as stream:
                 stream.write(text.encode("utf-8", "backslashreplace"))
         elif self.output == STREAM:
-            from modelexport.ir.io.external_data import may_have_external_data
+            from modelexport.ir.io.external.external_data import may_have_external_data
             from modelexport.ir.io.writer import to_bytes
 
             data = to_bytes(model)

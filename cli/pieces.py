@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def read_whole(path: Path) -> Model:
     """The model with its modules: its own tags, else what is found in it."""
     from modelexport.cli.common import talk
-    from modelexport.core.attributed import attributed_model
+    from modelexport.passes.pipeline.attributed import attributed_model
 
     return attributed_model(path, say if talk().verbose else None)
 
 
 def embed_again(whole: Model, pieces: Sequence[Piece]) -> None:
     """Let pieces of a file that carries tags carry theirs, written with the same options."""
-    from modelexport.passes.evidence.records.own_tags import PIPELINE
+    from modelexport.ir.io.embedded_tags import PIPELINE
     from modelexport.passes.pipeline.base import PassContext
     from modelexport.passes.recorded import recorded_embedding
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from modelexport.ir.errors import PipelineError
+from modelexport.ir.io import embedded_tags
 from modelexport.ir.model import Model
 from modelexport.passes.attribute_embedding import AttributeEmbedding
-from modelexport.passes.evidence.records import own_tags
 from modelexport.passes.pipeline.registry import PASSES, Registry
 from modelexport.passes.pipeline.text import Pipeline
 
@@ -16,7 +16,7 @@ _ELEMENT = re.compile(re.escape(AttributeEmbedding.name) + r"\s*(\{[^{}]*\})?")
 
 def recorded_embedding(model: Model) -> AttributeEmbedding | None:
     """The attribute-embedding that wrote the file's tags, with its options; None for a file without tags of ours."""
-    text = model.metadata.get(own_tags.PIPELINE)
+    text = model.metadata.get(embedded_tags.PIPELINE)
     if text is None:
         return None
     found = _ELEMENT.search(text)

@@ -15,7 +15,7 @@ from modelexport.cli.common import talk, talk_options
 from modelexport.cli.output import put, warn
 
 if TYPE_CHECKING:
-    from modelexport.cli.manifest import Entry
+    from modelexport.cli.batching.manifest import Entry
 
 Backend = Literal["loky", "dask", "ray"]
 
@@ -54,7 +54,7 @@ def command(
       modelexport batch models.jsonl --jobs 4 --time-limit 600 --memory-limit 8000
       modelexport batch models.toml --backend dask --address tcp://scheduler:8786
     """
-    from modelexport.cli.manifest import read_manifest
+    from modelexport.cli.batching.manifest import read_manifest
 
     if address and backend == "loky":
         raise click.UsageError("--address needs --backend dask or ray")
@@ -108,7 +108,7 @@ def _run(
 
 
 def _one(entry: Entry, mark: str, time_limit: float | None, memory_limit: int | None) -> dict[str, Any]:
-    from modelexport.cli.batch_worker import run_entry
+    from modelexport.cli.batching.worker import run_entry
 
     own = dict(entry.own)
     seconds = own.pop("time_limit", time_limit)
@@ -123,7 +123,7 @@ def _cluster(backend: Backend, address: str | None, jobs: int) -> Iterator[None]
     """Select joblib's backend for the block."""
     import joblib
 
-    from modelexport.cli.batch_worker import end_with
+    from modelexport.cli.batching.worker import end_with
     from modelexport.ir.errors import ConfigError
 
     with contextlib.ExitStack() as stack:

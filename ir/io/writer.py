@@ -10,8 +10,8 @@ from google.protobuf.message import EncodeError
 
 from modelexport.ir.errors import OutputError
 from modelexport.ir.io.atomic import atomic_output, check_writable
-from modelexport.ir.io.external_data import DataMode, Placement, embedded, may_have_external_data, plan
-from modelexport.ir.io.gathering import Gathering
+from modelexport.ir.io.external.external_data import DataMode, Placement, embedded, may_have_external_data, plan
+from modelexport.ir.io.external.gathering import Gathering
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 

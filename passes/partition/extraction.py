@@ -9,14 +9,14 @@ from os import PathLike
 import onnx
 
 from modelexport.ir.errors import ConfigError
+from modelexport.ir.io.subgraph import restrict
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.ir.subgraph import restrict
 from modelexport.ir.text import shown
-from modelexport.passes.attributed import attributed
 from modelexport.passes.partition.boundary import Cut, Dataflow, kept_initializer_inputs
 from modelexport.passes.partition.members import Call, members_of, of_call, spelled
 from modelexport.passes.partition.value_types import ValueTypes
+from modelexport.passes.pipeline.attributed import attributed
 
 
 @dataclass(frozen=True, slots=True)

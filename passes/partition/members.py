@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from modelexport.ir.errors import ConfigError
+from modelexport.ir.io.subgraph import is_inside
 from modelexport.ir.model import Model
 from modelexport.ir.modules.table import nearest_path
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
-from modelexport.ir.subgraph import is_inside
 from modelexport.ir.text import shown
 
 Call = int | Literal["all"] | None

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from os import PathLike
 
 from modelexport.ir.errors import ConfigError
+from modelexport.ir.io.subgraph import is_inside
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.ir.subgraph import is_inside
-from modelexport.passes.attributed import attributed
 from modelexport.passes.partition.boundary import Cut, Dataflow
 from modelexport.passes.partition.extraction import Piece, make_piece, module_path
 from modelexport.passes.partition.members import members_of, spelled
+from modelexport.passes.pipeline.attributed import attributed
 
 INPUT = "input"
 Source = int | str  # the number of the stage that makes a value, or INPUT

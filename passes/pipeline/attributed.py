@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from os import PathLike
 
+from modelexport.ir.io.reader import from_proto, load_model
 from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.ir.model import Model
+from modelexport.passes.pipeline.manager import PassManager
+from modelexport.passes.pipeline.text import Pipeline
 
 # htp, but for its last pass and the one that only checks: nothing is written
 ATTRIBUTING = "scope-attribution,context-inheritance,fallback-tagging"
+_log = logging.getLogger(__name__)
 
 
 def attributed_model(path: str | PathLike[str], say: Callable[[str], None] | None = None) -> Model:
@@ -26,11 +31,31 @@ def attributed_model(path: str | PathLike[str], say: Callable[[str], None] | Non
 
 def attribute(model: Model, say: Callable[[str], None] | None = None) -> Model:
     """Attribute the nodes of ``model`` that nothing has attributed yet, in place; its metadata stays as it is."""
-    from modelexport.passes.pipeline.manager import PassManager
-
     missing = sum(node.attribution is None for node in model.nodes())
     if missing:
         if say is not None:
             say(f"{missing} nodes have no tag: running {ATTRIBUTING} in memory")
         PassManager(ATTRIBUTING).run(model)
     return model
+
+
+def attributed(model: Model | str | PathLike[str]) -> Model:
+    """``model`` with an attribution on every node; it is never changed.
+
+    Args:
+        model: a file, or a model in memory. One that has attributions already is returned as it is.
+
+    Raises:
+        InputError: the file can't be read.
+    """
+    given = model if isinstance(model, Model) else load_model(model)
+    if any(node.attribution is not None for node in given.nodes()):
+        return given
+    found = given
+    if given is model:
+        from modelexport.ir.io.overlay import assemble
+
+        found = from_proto(assemble(given), path=given.path)
+    PassManager(Pipeline.parse(ATTRIBUTING)).run(found)
+    _log.info("%s: modules are those that %s finds", found.path or "the model", ATTRIBUTING)
+    return found

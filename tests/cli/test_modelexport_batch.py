@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from modelexport.cli import modelexport as command
-from modelexport.cli.batch_worker import run_entry
-from modelexport.cli.manifest import read_manifest
+from modelexport.cli.batching.manifest import read_manifest
+from modelexport.cli.batching.worker import run_entry
 from modelexport.cli.schema import schema
 from modelexport.ir.errors import ConfigError
 
@@ -108,7 +108,7 @@ def test_nothing_outlives_a_batch_that_is_killed(manifest: Callable[..., Path], 
     killed = psutil.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wanted = 2 if int(jobs) > 1 else 1
     started: list[psutil.Process] = []
-    while sum("modelexport.cli.batch_worker" in process.cmdline() for process in started) < wanted:
+    while sum("modelexport.cli.batching.worker" in process.cmdline() for process in started) < wanted:
         assert killed.poll() is None
         time.sleep(0.1)
         started = [process for process in killed.children(recursive=True) if process.is_running()]

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 
 from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import InputError, OutputError
-from modelexport.ir.io import copying, external_data
-from modelexport.ir.io.external_data import external_tensors
+from modelexport.ir.io.external import copying, external_data
+from modelexport.ir.io.external.external_data import external_tensors
 from modelexport.ir.io.weights import read_tensor
 
 VALUES = np.arange(6, dtype=np.float32)

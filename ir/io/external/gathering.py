@@ -13,7 +13,7 @@ import onnx
 
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.io.atomic import atomic_output
-from modelexport.ir.io.external_data import external_tensors
+from modelexport.ir.io.external.external_data import external_tensors
 from modelexport.ir.io.weights import Weights, data_ref, is_outside
 from modelexport.ir.model import Model
 from modelexport.ir.text import shown

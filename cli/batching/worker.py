@@ -1,8 +1,8 @@
 """One model of a batch in a process of its own, so that its limits, and its crash, are its own.
 
-``run_entry`` is what a joblib worker calls: it starts ``python -m modelexport.cli.batch_worker``, hands it the entry as
-one JSON line, watches wall time and resident memory, and returns one result line. The child ends when its stdin closes,
-so nothing is left behind by a worker that was killed.
+``run_entry`` is what a joblib worker calls: it starts ``python -m modelexport.cli.batching.worker``, hands it the entry
+as one JSON line, watches wall time and resident memory, and returns one result line. The child ends when its stdin
+closes, so nothing is left behind by a worker that was killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run_entry(entry: dict[str, Any], time_limit: float | None, memory_limit_mb: 
     started = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(
-            [sys.executable, "-m", "modelexport.cli.batch_worker"],
+            [sys.executable, "-m", "modelexport.cli.batching.worker"],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=err,

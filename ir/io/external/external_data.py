@@ -14,7 +14,7 @@ import onnx
 
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.io.atomic import atomic_output
-from modelexport.ir.io.copying import copy_content, same_content
+from modelexport.ir.io.external.copying import copy_content, same_content
 from modelexport.ir.io.weights import EXTERNAL, Weights, data_ref, is_outside
 from modelexport.ir.model import Model
 from modelexport.ir.text import shown
