@@ -141,7 +141,9 @@ class _Writer:
     def _tables(self) -> tuple[str, str]:
         modules = sorted(self.model.modules, key=lambda module: module.path)
         index = {module.path: position for position, module in enumerate(modules)}
-        rows: list[list[object]] = [[m.path, m.cls, self.full_tags[m.path], m.calls] for m in modules]
+        rows: list[list[object]] = [
+            [m.path, m.cls, self.full_tags[m.path], m.calls, m.same_as, m.parameters] for m in modules
+        ]
         nodes: list[list[object]] = []
         tails: dict[int, list[object]] = {}
         for graph in self.model.graphs():

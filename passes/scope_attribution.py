@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
@@ -18,7 +18,6 @@ from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import confidence
-from modelexport.passes.evidence.names.aliases import aliases
 from modelexport.passes.evidence.names.anchors import anchors, is_used_above
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
@@ -68,7 +67,14 @@ class _Run:
         self.weights = Weights(model)
         self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
         limit = 1024 + _SCOPES_PER_NODE * sum(len(graph) for graph in model.graphs())
-        self.walk = ScopeWalk(self._index(), self.exact, self.parameters.owner, self.weights.fingerprint, limit)
+        self.walk = ScopeWalk(
+            self._index(),
+            self.exact,
+            self.parameters.owner,
+            self.weights.fingerprint,
+            limit,
+            model.modules.called_by,
+        )
         self.shared: dict[tuple[str, str], Attribution] = {}
         self.kept: dict[Record, Attribution] = {}
         self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
@@ -79,7 +85,8 @@ class _Run:
 
     def _index(self) -> ParameterIndex:
         index = ParameterIndex(())
-        for path in [module.path for module in self.model.modules] if self.exact else self.parameters.known:
+        named = (name for module in self.model.modules for name in (module.path, *module.aliases))
+        for path in named if self.exact else self.parameters.known:
             index.add(path)
         return index
 
@@ -96,7 +103,6 @@ class _Run:
             for node in graph.nodes:
                 if node.attribution is None:
                     self._attribute(node, tables, bases)
-        self._merge_aliases()
         self._apply_parameter_names()
         self._name_modules()
         for kind, count in self.damaged.items():
@@ -209,34 +215,15 @@ class _Run:
             self._set(node, record.path, "table-prefix", Source.REFERENCE)
         return None
 
-    def _merge_aliases(self) -> None:
-        """Give nodes recorded under an alias the module's first name, which a table of all modules has anyway."""
-        if self.exact:
-            return
-        stacked = [
-            (node, attribution.path)
-            for node in (self.model.nodes() if self.stacks else ())
-            if (attribution := node.attribution) is not None and attribution.rule == _STACKED
-        ]
-        first_names = aliases(stacked, self.parameters.owner, self.model.modules, self.weights.fingerprint)
-        for alias, first in first_names.items():
-            module = self.model.modules[first]
-            module.aliases = (*module.aliases, alias)
-            self.model.modules[alias].calls = 0
-        for node, path in stacked:
-            if path in first_names:
-                self.counts[_STACKED] -= 1
-                self.changed -= 1
-                self._set(node, first_names[path], _STACKED)
-
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""
         for graph in self.model.graphs():
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
             for node, path, rule in anchors(graph, self.parameters):
-                if node.attribution is None and not is_used_above(node, path):
-                    self._set(node, path, rule, Source.PARAMETER)
+                uses = self.model.modules.uses(path)
+                if node.attribution is None and len(uses) == 1 and not is_used_above(node, uses[0]):
+                    self._set(node, uses[0], rule, Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record) -> None:
         attribution = self.kept.get(record)
@@ -288,12 +275,15 @@ class _Run:
 
     def _declared(self, stack: Stack, base: str) -> str:
         modules = self.model.modules
-        path = ""
+        path = caller = base
         for local, cls in zip(stack.paths, stack.classes, strict=True):
             path = local
             if base and local != base and not local.startswith(base + "."):
                 path = f"{base}.{local}" if local else base
                 cls = cls if local else ""
+            if path not in modules:
+                path = modules.called_by(caller, path)
+            caller = path
             _declare(modules, path, cls)
         return path
 
@@ -327,12 +317,13 @@ class _Run:
 
 
 def _declare(modules: ModuleTable, path: str, cls: str) -> None:
-    path = modules.canonical(path)  # dynamo writes the name that the caller used
+    path = modules.canonical(path)
     module = modules.get(path)
     if module is None:
         modules.add(Module(path, cls))
     elif cls and not module.cls:
-        modules.add(Module(path, cls, max(1, module.calls), module.aliases, module.parameters, module.tag))
+        module = replace(module, cls=cls, calls=max(1, module.calls), class_name="")
+        modules.add(module)
     elif not module.calls:
         module.calls = 1
         modules.touch()

@@ -102,19 +102,38 @@ class ValueAttribution(Pass):
 
 
 def agreement(best: dict[Node, Answer], trace: Trace) -> tuple[int, int]:
-    """How many nodes whose tag was read from a record have an answer, and how many of these answers are that tag."""
-    first = first_names(trace)
-    held = [
-        first.get(node.attribution.path, node.attribution.path) == answer.path
-        for node, answer in best.items()
-        if node.attribution is not None and node.attribution.source in (Source.SCOPE, Source.REFERENCE)
-    ]
-    return len(held), sum(held)
+    """How many nodes whose tag was read from a record have an answer, and how many of these answers are that tag.
+
+    A tag that was read from a name may lack holders, which have no scopes, and spell another name of the module.
+    """
+    table = trace.module_table()
+    spelled: dict[tuple[str, str], bool] = {}
+    tagged = agreed = 0
+    for node, answer in best.items():
+        held = node.attribution
+        if held is None or held.source not in (Source.SCOPE, Source.REFERENCE):
+            continue
+        pair = (held.path, answer.path)
+        if pair not in spelled:
+            names = table.names(answer.path)
+            spelled[pair] = held.path in names or (
+                held.rule in FROM_NAMES and any(_is_part(held.path.split("."), name.split(".")) for name in names)
+            )
+        tagged += 1
+        agreed += spelled[pair]
+    return tagged, agreed
+
+
+def _is_part(atoms: list[str], of: list[str]) -> bool:
+    """Whether ``atoms`` are among those of another path, in order and to its last one."""
+    rest = iter(of)
+    return atoms[-1] == of[-1] and all(atom in rest for atom in atoms)
 
 
 def first_names(trace: Trace) -> dict[str, str]:
-    """First names of the trace's modules by their other names."""
-    return {alias: module.path for module in trace.modules for alias in module.aliases}
+    """First names of the trace's modules by the other names, under which none was called."""
+    used = {module.path for module in trace.modules}
+    return {alias: module.path for module in trace.modules for alias in module.aliases if alias not in used}
 
 
 def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 Built apart from the code under test. TorchScript: every node's full scope is read in the exporter's last pass, the
 module map having been set to full dotted names. torch.export: ``pkg.torch.onnx.name_scopes`` of the node. Constants
 without a scope take the one scope that all their readers have. The path is the innermost module whose ``__call__`` was
-active, under its first ``named_modules()`` name; operators of forward hooks belong to the hooked module where the
+active, under the name by which its caller holds it; operators of forward hooks belong to the hooked module where the
 exporter tells them apart.
 """
 
@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,41 @@ FAKE = "_empty_nn_module_stack_from_metadata_hook"
 OPSET = 17
 
 
-def canonical(model: torch.nn.Module) -> dict[str, str]:
-    """First name of each module by any of its names."""
-    first: dict[int, str] = {}
-    names: dict[str, str] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        first.setdefault(id(module), name)
-        names[name] = first[id(module)]
-    return names
+def names_of_calls(model: torch.nn.Module) -> Callable[[torch.nn.Module, str], str | None]:
+    """A function of a module and its caller's path: the name that the call goes by, None for a module without any.
+
+    It is the name by which the caller holds the module, the first of those with the fewest modules on the way that can
+    be called themselves. Where the caller does not hold it, it is its first name in the model.
+    """
+    names: dict[int, list[str]] = {}
+    forwards: dict[str, bool] = {}
+
+    def walk(module: torch.nn.Module, path: str, above: tuple[int, ...]) -> None:
+        names.setdefault(id(module), []).append(path)
+        forwards[path] = type(module).forward is not torch.nn.Module.forward
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in (*above, id(module)):
+                walk(child, f"{path}.{name}".lstrip("."), (*above, id(module)))
+
+    def between(path: str, caller: str) -> int:
+        atoms = path.split(".")
+        own = len(caller.split(".")) if caller else 0
+        return sum(forwards[".".join(atoms[:end])] for end in range(own + 1, len(atoms)))
+
+    def called(module: torch.nn.Module, caller: str) -> str | None:
+        mine = names.get(id(module))
+        if mine is None:
+            return None
+        held = [path for path in mine if not caller or path.startswith(caller + ".")]
+        return min(held, key=lambda path: between(path, caller)) if held else mine[0]
+
+    walk(model, "", ())
+    return called
+
+
+def by_any_name(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Modules by each of their names."""
+    return dict(model.named_modules(remove_duplicate=False))
 
 
 def positional(model: torch.nn.Module, example: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
@@ -65,7 +92,7 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
     import torch.onnx._internal.torchscript_exporter.utils as utils
 
     names = dict(model.named_modules())
-    aliases = canonical(model)
+    called, modules = names_of_calls(model), by_any_name(model)
     scopes: dict[str, str] = {}
     assign = torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value
     setup = utils._setup_trace_module_map
@@ -75,7 +102,8 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
         for node in every_node(graph):
             for output in node.outputs():
                 frame = re.search(r"truth_hook_(\d+)", node.sourceRange())
-                scopes[output.debugName()] = f"@{hooks[int(frame[1])]}@" if frame else node.scopeName()
+                scope = node.scopeName()
+                scopes[output.debugName()] = f"{scope}/@{hooks[int(frame[1])]}@" if frame else scope
 
     def setup_full(*args: Any, **kwargs: Any) -> Any:
         result = setup(*args, **kwargs)
@@ -102,8 +130,10 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
     for theirs, ours in pairs:
         assert theirs.op_type == ours.op_type
         found = re.findall(r"@([^@]*)@", scopes.get(theirs.output[0], ""))
-        has_scope = bool(scopes.get(theirs.output[0]))
-        truth[ours.output[0]] = aliases[found[-1]] if found else ("" if has_scope else None)
+        path = ""
+        for name in found:
+            path = called(modules[name], path) or path
+        truth[ours.output[0]] = path if scopes.get(theirs.output[0]) else None
     return unanimous(plain, truth)
 
 
@@ -141,7 +171,7 @@ def dynamo(
     model: torch.nn.Module, example: dict[str, torch.Tensor], raw: Path, optimised: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Export with a dynamic batch, as it comes out and after torch's own optimiser; truths by first output name."""
-    aliases = canonical(model)
+    called, modules = names_of_calls(model), by_any_name(model)
     batch = torch.export.Dim.AUTO
     truths = []
     for target, optimise in ((raw, False), (optimised, True)):
@@ -163,7 +193,12 @@ def dynamo(
             meta = {entry.key: entry.value for entry in node.metadata_props}
             scopes = ast.literal_eval(meta.get("pkg.torch.onnx.name_scopes", "[]"))
             fine = len(scopes) >= 2 and FAKE not in str(meta.get("pkg.torch.onnx.class_hierarchy", "")) + scopes[-2]
-            truth[node.output[0]] = aliases.get(scopes[-2]) if fine else None
+            path: str | None = "" if fine else None
+            for name in scopes[:-1] if fine else ():
+                path = called(modules[name], path or "") or path if name in modules else None
+                if path is None:
+                    break
+            truth[node.output[0]] = path
         truths.append(unanimous(proto, truth))
     return truths[0], truths[1]
 

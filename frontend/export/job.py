@@ -25,7 +25,8 @@ from modelexport.frontend.inputs.options import ExportOptions, read_environment,
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.settings import Settings
 from modelexport.frontend.torch.state import kept_buffers
-from modelexport.frontend.trace.module_trace import ModelTrace, module_paths, module_table, runs, trace_model
+from modelexport.frontend.trace.module_trace import ModelTrace, runs, trace_model
+from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
 from modelexport.ir.io.atomic import check_writable
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
@@ -134,7 +135,7 @@ class ExportJob:
 
     def _trace(self) -> ModelTrace:
         if self.settings.evidence == "parameter":
-            return ModelTrace(module_table(module_paths(self.model)), (), ())
+            return ModelTrace(ModuleNames(self.model).table(), (), ())
         try:
             return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
         except ExportError as error:
@@ -142,7 +143,7 @@ class ExportJob:
                 raise
             # Models that compile parts of themselves (torch.cond does) can't be watched, yet exporters can trace them.
             self.warnings.append(f"the model can't be watched, so its modules are listed without calls: {error}")
-            return ModelTrace(module_table(module_paths(self.model)), (), ())
+            return ModelTrace(ModuleNames(self.model).table(), (), ())
 
     def _export(self) -> Exported:
         failures: list[str] = []

@@ -11,7 +11,8 @@ from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.monitor.feed import hierarchy_fields, tagging_fields
 from modelexport.frontend.monitor.protocol import Monitor
-from modelexport.frontend.trace.module_trace import ModelTrace, module_paths, module_table
+from modelexport.frontend.trace.module_trace import ModelTrace
+from modelexport.frontend.trace.naming import ModuleNames
 
 if TYPE_CHECKING:
     from modelexport.frontend.settings import Settings
@@ -81,7 +82,7 @@ class Steps:
     def found(self, model: torch.nn.Module) -> None:
         """HIERARCHY: the modules, each with a forward taken as called once until the trace says how often."""
         if self.monitors:
-            table = module_table(module_paths(model))
+            table = ModuleNames(model).table()
             self.done(HTPExportStep.HIERARCHY, **hierarchy_fields(table, torch_nn=self._torch_nn))
 
     def traced(self, trace: ModelTrace) -> None:

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
 from modelexport.frontend.torch.calls import Call, watch_calls
+from modelexport.frontend.trace.naming import ModuleNames
 
 _TOKEN = re.compile(r"(?:^|/)htp(\d+)::")
 _SCRIPT = re.compile(r"(?:^|/)htpscript(\d+)$")
@@ -40,15 +41,18 @@ class ScopeCapture:
     ``missing`` names the hook points that this torch does not have; without the first two nothing is collected.
     """
 
-    def __init__(self, names: Mapping[torch.nn.Module, str]) -> None:
+    def __init__(self, names: ModuleNames) -> None:
         self.names = names
         self.paths: dict[str, str] = {}
         self.missing: list[str] = []
-        self._modules = list(names)
-        self._paths = list(names.values())
-        self._numbers = {module: number for number, module in enumerate(names)}
-        self._hooked = _has_global_hooks() or any(map(_has_hooks, names))
-        self._frames: dict[int, Call] = {}
+        self._modules = list(names.paths)
+        self._numbers = {module: number for number, module in enumerate(self._modules)}
+        self._scopes: dict[str, str | None] = {}
+        self._paths: list[str] = []  # by the number that stands for them in frames and scopes of ours
+        self._path_numbers: dict[str, int] = {}
+        self._hooked = _has_global_hooks() or any(map(_has_hooks, self._modules))
+        self._frames: dict[str, Call] = {}
+        self._stack = [""]
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -88,16 +92,16 @@ class ScopeCapture:
     def _inline_scripted(self, original: Call, graph: Any) -> Any:
         """Give the nodes of an inlined script function a scope that names the caller."""
         calls = [node for node in _walk(graph) if node.kind() == "prim::CallFunction"]
-        numbers = {number for node in calls if (number := _number(node.scopeName())) is not None}
-        if not numbers:
+        paths = {path for node in calls if (path := self._path(node.scopeName())) is not None}
+        if not paths:
             return original(graph)
-        donors = _donors(numbers)
+        donors = _donors({self._path_number(path) for path in paths})
         for call in calls:
             marker = graph.create("prim::htp_call", [], 0)
             marker.insertBefore(call)
-            number = _number(call.scopeName())
-            if number is not None:
-                marker.copyMetadata(donors[number])
+            path = self._path(call.scopeName())
+            if path is not None:
+                marker.copyMetadata(donors[self._path_number(path)])
         result = original(graph)
         _spread(graph)
         return result
@@ -115,11 +119,11 @@ class ScopeCapture:
                     blank = graph.create("prim::htp_blank", [], 0)
                 node.copyMetadata(blank)
                 continue
-            number = self._frame_of(node) if self._hooked else None
-            if number is None:
-                number = _number(scope)
-            if number is not None:
-                found.append((node, self._paths[number]))
+            path = self._frame_of(node) if self._hooked else None
+            if path is None:
+                path = self._path(scope)
+            if path is not None:
+                found.append((node, path))
         if blank is not None:
             blank.destroy()
         result = original(graph)
@@ -129,33 +133,45 @@ class ScopeCapture:
         return result
 
     def _framed(self, module: torch.nn.Module, proceed: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        number = self._numbers.get(module)
-        if number is None or not (_has_hooks(module) or _has_global_hooks()):
+        path = self.names.called(module, self._stack[-1])
+        if path is None:
             return proceed(module, *args, **kwargs)
-        frame = self._frames.get(number)
-        if frame is None:
-            frame = self._frames[number] = _named_frame(f"htp_call_{number}")
-        return frame(proceed, module, args, kwargs)
+        self._stack.append(path)
+        try:
+            if not (_has_hooks(module) or _has_global_hooks()):
+                return proceed(module, *args, **kwargs)
+            frame = self._frames.get(path)
+            if frame is None:
+                frame = self._frames[path] = _named_frame(f"htp_call_{self._path_number(path)}")
+            return frame(proceed, module, args, kwargs)
+        finally:
+            self._stack.pop()
 
-    def _frame_of(self, node: Any) -> int | None:
-        """Number of the module whose hook made the node; None when its forward did."""
+    def _frame_of(self, node: Any) -> str | None:
+        """Path of the module whose hook made the node; None when its forward did."""
         for line in node.sourceRange().splitlines():  # innermost frame first
             match = _FRAME.search(line)
             if match:
-                return int(match[1]) if match[1] else None
+                return self._paths[int(match[1])] if match[1] else None
         return None
+
+    def _path(self, scope: str) -> str | None:
+        """Path of the innermost module of a scope; None where it names none."""
+        if scope not in self._scopes:
+            modules = [self._modules[int(match[1])] for match in _TOKEN.finditer(scope)]
+            self._scopes[scope] = self.names.of_stack(modules) if modules else None
+        return self._scopes[scope]
+
+    def _path_number(self, path: str) -> int:
+        number = self._path_numbers.setdefault(path, len(self._paths))
+        if number == len(self._paths):
+            self._paths.append(path)
+        return number
 
 
 def has_point(owner: Any, name: str) -> bool:
     """Whether this torch has a function to stand around."""
     return hasattr(owner, name)
-
-
-def _number(scope: str) -> int | None:
-    last = None
-    for match in _TOKEN.finditer(scope):
-        last = match
-    return int(last[1]) if last else None
 
 
 def _walk(graph: Any) -> Iterator[Any]:

@@ -23,7 +23,8 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
-from modelexport.frontend.trace.module_trace import first_line, module_paths
+from modelexport.frontend.trace.module_trace import first_line
+from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError
 
 
@@ -39,7 +40,7 @@ def export_torchscript(
     Raises:
         ExportError: torch failed; its error is the cause, what it printed is in the debug log.
     """
-    capture = ScopeCapture({module: names[0] for module, names in module_paths(model).items()})
+    capture = ScopeCapture(ModuleNames(model))
     sink = _Sink()
     given = dict(options)
     wants_weights = bool(given.get("export_params", True))

@@ -12,10 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from modelexport.frontend.torch.calls import TORCH_LOCK, Call, watch_calls
 from modelexport.frontend.torch.state import evaluation_mode, kept_random_state
+from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError
-from modelexport.ir.modules import Module, ModuleTable
-
-ALIAS_LIMIT = 20_000
+from modelexport.ir.modules import ModuleTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,8 @@ class ModelTrace:
     """What one forward showed.
 
     Attributes:
-        modules: every module of the model; containers that are never called have ``calls`` 0.
+        modules: every module of the model, under each name it was called by; containers that are never called have
+            ``calls`` 0.
         events: the operators in the order they ran.
         calls: path of each module call, in the order the calls began.
     """
@@ -78,8 +78,8 @@ def trace_model(
     Raises:
         ExportError: the forward failed; the cause is chained.
     """
-    paths = module_paths(model)
-    recorder = _Recorder({module: names[0] for module, names in paths.items()}, on_event)
+    names = ModuleNames(model)
+    recorder = _Recorder(names, on_event)
     with TORCH_LOCK, ExitStack() as stack:
         stack.enter_context(kept_random_state())
         stack.enter_context(evaluation_mode(model))
@@ -90,7 +90,7 @@ def trace_model(
             model(*args, **(kwargs or {}))
         except Exception as error:  # user code may raise anything; it is chained and told
             raise ExportError(f"{type(model).__name__}: forward failed: {first_line(error)}") from error
-    return ModelTrace(module_table(paths, recorder.counts), tuple(recorder.events), tuple(recorder.calls))
+    return ModelTrace(names.table(recorder.counts), tuple(recorder.events), tuple(recorder.calls))
 
 
 def runs(model: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
@@ -103,51 +103,6 @@ def runs(model: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, 
     return True
 
 
-def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
-    """Every module with all its dotted paths, in the order of ``named_modules()``, whose name for it comes first."""
-    found: dict[torch.nn.Module, list[str]] = {}
-    stack: list[tuple[torch.nn.Module, str, frozenset[int]]] = [(model, "", frozenset())]
-    budget = ALIAS_LIMIT
-    while stack:
-        module, path, ancestors = stack.pop()
-        names = found.setdefault(module, [])
-        if names:
-            budget -= 1
-            if budget < 0:
-                continue
-        names.append(path)
-        inside = ancestors | {id(module)}
-        children = [(name, child) for name, child in module._modules.items() if child is not None]
-        for name, child in reversed(children):
-            if id(child) not in inside:
-                stack.append((child, f"{path}.{name}" if path else name, inside))
-    return found
-
-
-def module_table(paths: Mapping[torch.nn.Module, Sequence[str]], calls: Mapping[str, int] | None = None) -> ModuleTable:
-    """The module table. Without ``calls``, what has a forward of its own counts as called once."""
-    table = ModuleTable()
-    for module, names in paths.items():
-        kind = type(module)
-        table.add(
-            Module(
-                path=names[0],
-                cls=f"{kind.__module__}.{kind.__qualname__}",
-                calls=calls.get(names[0], 0) if calls is not None else int(has_forward(module)),
-                aliases=tuple(names[1:]),
-                parameters=sum(_numel(parameter) for parameter in module._parameters.values()),
-                class_name=kind.__name__,
-            )
-        )
-    return table
-
-
-def has_forward(module: torch.nn.Module) -> bool:
-    """Whether the module can be called: ModuleList, ModuleDict and the bare Module can't."""
-    forward = getattr(type(module), "forward", None)
-    return forward is not None and forward is not torch.nn.Module.forward
-
-
 def first_line(error: BaseException) -> str:
     """First non-empty line of an error's message, cut to a readable length; else the error's class."""
     lines = (line.strip() for line in str(error).splitlines())
@@ -158,7 +113,7 @@ def first_line(error: BaseException) -> str:
 class _Recorder(TorchFunctionMode):
     """Module stack and operator events of one forward."""
 
-    def __init__(self, names: Mapping[torch.nn.Module, str], on_event: EventObserver | None) -> None:
+    def __init__(self, names: ModuleNames, on_event: EventObserver | None) -> None:
         super().__init__()
         self.names = names
         self.on_event = on_event
@@ -168,7 +123,7 @@ class _Recorder(TorchFunctionMode):
         self._stack: list[tuple[str, int]] = [("", -1)]
 
     def around(self, module: torch.nn.Module, proceed: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        path = self.names.get(module)
+        path = self.names.called(module, self._stack[-1][0])
         if path is None:  # not registered under the model: its caller runs it
             return proceed(module, *args, **kwargs)
         self.counts[path] = self.counts.get(path, 0) + 1
@@ -211,9 +166,3 @@ def _name(func: Any) -> str:
     name = getattr(func, "__name__", type(func).__name__)
     owner = getattr(func, "__self__", None)
     return str(getattr(owner, "__name__", name)) if name in ("__get__", "__set__") else str(name)
-
-
-def _numel(parameter: torch.nn.Parameter | None) -> int:
-    if parameter is None or isinstance(parameter, torch.nn.parameter.UninitializedParameter):
-        return 0
-    return parameter.numel()

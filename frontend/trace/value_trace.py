@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from modelexport.frontend.inputs.example_inputs import normalise
-from modelexport.frontend.trace.module_trace import ModelTrace, TraceEvent, module_paths, trace_model
+from modelexport.frontend.trace.module_trace import ModelTrace, TraceEvent, trace_model
+from modelexport.frontend.trace.naming import module_paths
 from modelexport.frontend.trace.twins import twin_views
 from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import SAMPLES, STATS, Parameter, Trace, save_trace

@@ -30,6 +30,7 @@ MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
 SCHEMA_VERSION = "1"
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
+_VERSIONS = {"modules": 2, "nodes": 1}
 _SOURCES = {str(source): source for source in Source}
 
 NAMESPACE = "namespace"
@@ -168,20 +169,24 @@ def read_tables(model: Model) -> Tables | None:
 def _modules(rows: Iterable[object]) -> list[Module]:
     modules = []
     for row in rows:
-        if not isinstance(row, list) or len(row) != 4:
-            raise BadTable("a row of the module table is not 4 fields long")
-        path, cls, tag, calls = row
+        if not isinstance(row, list) or len(row) not in (4, 6):
+            raise BadTable("a row of the module table is not 4 or 6 fields long")
+        path, cls, tag, calls, same_as, parameters = (*row, None, 0)[:6]
         if not (isinstance(path, str) and isinstance(cls, str) and isinstance(tag, str) and isinstance(calls, int)):
+            raise BadTable("a row of the module table has fields of the wrong type")
+        if not isinstance(parameters, int) or not (same_as is None or isinstance(same_as, str)):
             raise BadTable("a row of the module table has fields of the wrong type")
         if not is_path(path) or not 0 <= calls < 2**31 or not cls.isprintable() or not tag.isprintable():
             raise BadTable("a row of the module table is not a module")
-        modules.append(Module(path, cls, calls, tag=tag))
+        if not 0 <= parameters < 2**63 or not is_path(same_as or ""):
+            raise BadTable("a row of the module table is not a module")
+        modules.append(Module(path, cls, calls, parameters=parameters, tag=tag, same_as=same_as))
     return modules
 
 
 def pack(kind: str, rows: list[list[object]]) -> str:
-    """Rows as version 1 of a table: JSON, zlib, base64."""
-    text = json.dumps({"v": 1, kind: rows}, separators=(",", ":"))
+    """Rows as the present version of a table: JSON, zlib, base64."""
+    text = json.dumps({"v": _VERSIONS[kind], kind: rows}, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
 
 
@@ -201,7 +206,11 @@ def unpack(packed: str, budget: int, kind: str) -> list[object]:
         table = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadTable(f"the {kind} table is not JSON") from error
-    if not isinstance(table, dict) or table.get("v") != 1 or not isinstance(table.get(kind), list):
+    if (
+        not isinstance(table, dict)
+        or table.get("v") not in range(1, _VERSIONS[kind] + 1)
+        or not isinstance(table.get(kind), list)
+    ):
         raise BadTable(f"the {kind} table is of an unknown version")
     rows: list[object] = table[kind]
     return rows

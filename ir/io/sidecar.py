@@ -174,6 +174,7 @@ def _module(model: Model, path: str, tags: Mapping[str, str]) -> dict[str, Any]:
         "calls": module.calls,
         "aliases": list(module.aliases),
         "parameters": module.parameters,
+        "same_as": None if module.same_as is None else readable(module.same_as),
     }
 
 

@@ -162,14 +162,17 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
 
 def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
     for entry in entries:
-        calls, aliases = entry.get("calls", 1), entry.get("aliases", [])
+        calls, aliases, same_as = entry.get("calls", 1), entry.get("aliases", []), entry.get("same_as")
+        parameters = entry.get("parameters", 0)
         model.modules.add(
             Module(
                 str(entry.get("path", "")),
                 str(entry.get("class", "")),
                 calls if isinstance(calls, int) else 1,
                 tuple(map(str, aliases)) if isinstance(aliases, list) else (),
+                parameters if isinstance(parameters, int) else 0,
                 tag=str(entry.get("tag", "")),
+                same_as=same_as if isinstance(same_as, str) else None,
             )
         )
 

@@ -1,18 +1,19 @@
 """The trace file (``.htptrace``): what running the PyTorch model showed, for tools that don't have PyTorch.
 
-Format, version 1. A zip archive (deflate) of one ``header.json`` and NumPy ``.npy`` arrays; never a pickle.
+Format, version 2. A zip archive (deflate) of one ``header.json`` and NumPy ``.npy`` arrays; never a pickle.
 
 ``header.json``::
 
-    {"format": "modelexport-trace", "version": 1, "producer": text, "notes": {text: text},
-     "modules":    [[path, qualified class, calls, [alias paths], own scalar parameters], ...],
+    {"format": "modelexport-trace", "version": 2, "producer": text, "notes": {text: text},
+     "modules":    [[path, qualified class, calls, [alias paths], own scalar parameters, same as | null], ...],
      "parameters": [[name, module index, [dimension, ...], [alias names]], ...],
      "examples":   [[[input name, member, dtype], ...], ...],
      "views":      [{"kind", "example", "ops": [text], "nodes": [text] | [], "names": [text] | [],
                     "inputs": {name: value id}}, ...]}
 
-- A *module* is one ``nn.Module`` instance under its first ``named_modules()`` name; containers that are never called
-  have ``calls`` 0.
+- A *module* is one ``nn.Module`` instance under its first ``named_modules()`` name, or under another name that it was
+  called by, in a row that has the first name as ``same as``. Containers that are never called have ``calls`` 0. Version
+  1 had no such rows and no ``same as``.
 - A *parameter* is a parameter or buffer. Array ``parameters.stats`` (P x 7, float64), ``parameters.samples`` (P x 16,
   float32) and ``parameters.rows`` (P x 16, float32) hold its fingerprint; ``rows`` is taken after each row of the
   first axis was divided by its length, so it survives a scaling per output channel (a folded batch norm, a
@@ -51,7 +52,7 @@ from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.modules import Module, ModuleTable
 
-FORMAT, VERSION = "modelexport-trace", 1
+FORMAT, VERSION = "modelexport-trace", 2
 STATS, SAMPLES = 7, 16
 _MAX_MEMBERS = 20_000
 _MAX_HEADER = 256 << 20
@@ -123,7 +124,8 @@ class Trace:
     def module_table(self) -> ModuleTable:
         """The modules as a table of their own."""
         return ModuleTable(
-            Module(m.path, m.cls, m.calls, m.aliases, m.parameters, class_name=m.class_name) for m in self.modules
+            Module(m.path, m.cls, m.calls, m.aliases, m.parameters, class_name=m.class_name, same_as=m.same_as)
+            for m in self.modules
         )
 
 
@@ -149,7 +151,7 @@ def save_trace(trace: Trace, path: str | PathLike[str]) -> Path:
         "version": VERSION,
         "producer": trace.producer,
         "notes": trace.notes,
-        "modules": [[m.path, m.cls, m.calls, list(m.aliases), m.parameters] for m in trace.modules],
+        "modules": [[m.path, m.cls, m.calls, list(m.aliases), m.parameters, m.same_as] for m in trace.modules],
         "parameters": [[p.name, p.module, list(p.shape), list(p.aliases)] for p in trace.parameters],
         "examples": [
             [[name, f"examples.{i}.{j}", dtypes.get(name, str(example[name].dtype))] for j, name in enumerate(example)]
@@ -230,11 +232,18 @@ class _Reader:
         header = json.loads(self._bytes(info))
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise InputError(f"{self.label}: not a trace file")
-        if header.get("version") != VERSION:
-            raise InputError(f"{self.label}: trace file version {header.get('version')!r}; this reads {VERSION}")
+        if header.get("version") not in (1, VERSION):
+            raise InputError(f"{self.label}: trace file version {header.get('version')!r}; this reads 1 to {VERSION}")
         modules = tuple(
-            Module(str(path), str(cls), int(calls), tuple(map(str, aliases)), int(size))
-            for path, cls, calls, aliases, size in header["modules"]
+            Module(
+                str(path),
+                str(cls),
+                int(calls),
+                tuple(map(str, aliases)),
+                int(size),
+                same_as=str(same[0]) if same and same[0] is not None else None,
+            )
+            for path, cls, calls, aliases, size, *same in header["modules"]
         )
         parameters = tuple(
             Parameter(str(name), int(module), tuple(map(int, shape)), tuple(map(str, aliases)))

@@ -14,6 +14,7 @@ class ModuleTable:
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self._modules: dict[str, Module] = {}
         self._first_names: dict[str, str] = {}  # by alias
+        self._others: dict[str, dict[str, None]] = {}  # aliases by first name
         self._tags: dict[str, str] | None = None
         self.version = 0  # counts changes, for those who remember what they derived from the table
         for module in modules:
@@ -38,8 +39,10 @@ class ModuleTable:
     def add(self, module: Module) -> Module:
         """Add or replace the module at ``module.path``."""
         self._modules[module.path] = module
-        for alias in module.aliases:
-            self._first_names.setdefault(alias, module.path)
+        first, others = (module.path, module.aliases) if module.same_as is None else (module.same_as, (module.path,))
+        for other in others:
+            if self._first_names.setdefault(other, first) == first:
+                self._others.setdefault(first, {})[other] = None
         self.touch()
         return module
 
@@ -49,8 +52,34 @@ class ModuleTable:
         return found if found is not None else self.add(Module(path))
 
     def canonical(self, path: str) -> str:
-        """The first name of the module that ``path`` is an alias of, else ``path``."""
+        """``path`` where it has a row; the first name of the module that it is another name of, else ``path``."""
         return path if path in self._modules else self._first_names.get(path, path)
+
+    def first_name(self, path: str) -> str:
+        """The first name of the module at ``path``."""
+        return self._first_names.get(path, path)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Every known name of the module at ``path``, the first one first."""
+        first = self.first_name(path)
+        return (first, *self._others.get(first, ()))
+
+    def called_by(self, caller: str, path: str) -> str:
+        """The name that the module at ``path`` goes by when ``caller`` calls it: that by which the caller holds it."""
+        below = f"{caller}." if caller else ""
+        if path.startswith(below) and (path in self._modules or path not in self._first_names):
+            return path
+        held = [name for name in self.names(path) if name.startswith(below)]
+        used = [name for name in held if name in self._modules] or held
+        return min(used, key=lambda name: self._called_between(name, len(below)), default=path)
+
+    def _called_between(self, path: str, start: int) -> int:
+        return sum(path[end] == "." and self.is_called(path[:end]) for end in range(start, len(path)))
+
+    def uses(self, path: str) -> tuple[str, ...]:
+        """The names by which the module at ``path`` was called; its first name where none is known."""
+        first = self.first_name(path)
+        return tuple(name for name in self.names(first) if self.is_called(name)) or (first,)
 
     def is_called(self, path: str) -> bool:
         """Whether the module at ``path`` is known and called (a container such as ModuleList is not)."""

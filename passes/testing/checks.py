@@ -24,7 +24,8 @@ each belongs to the node that began last before it, and a line of its own contin
     # scope: PATH [SOURCE[/RULE]] [CONFIDENCE]     the node's attribution; the root is a single dot
     # meta: KEY=VALUE                              node metadata, the rest of the line is the value
     # meta: {"KEY": "VALUE", ...}                  the same as JSON
-    # module: PATH CLASS [calls=N] [aliases=A,B] [parameters=N]      a row of the module table, anywhere in the text
+    # module: PATH CLASS [calls=N] [aliases=A,B] [parameters=N] [same-as=PATH]
+                                                   a row of the module table, anywhere in the text
     # model-meta: KEY=VALUE                        model metadata, or JSON as above
 
 A table has a line per node, ``KEY PATH [SOURCE[/RULE]] [CONFIDENCE]``: the key is the node's name or one of its
@@ -245,9 +246,10 @@ def _module(directive: Directive) -> Module:
     path, *words = directive.value.split()
     extras = dict(word.split("=", 1) for word in words if "=" in word)
     classes = [word for word in words if "=" not in word]
-    if len(classes) > 1 or extras.keys() - {"calls", "aliases", "parameters"}:
+    if len(classes) > 1 or extras.keys() - {"calls", "aliases", "parameters", "same-as"}:
         raise ValueError(
-            f"a module is PATH CLASS [calls=N] [aliases=A,B] [parameters=N], not {directive.line.strip()!r}"
+            "a module is PATH CLASS [calls=N] [aliases=A,B] [parameters=N] [same-as=PATH], "
+            f"not {directive.line.strip()!r}"
         )
     return Module(
         "" if path == ROOT else path,
@@ -255,4 +257,5 @@ def _module(directive: Directive) -> Module:
         calls=int(extras.get("calls", "1")),
         aliases=tuple(extras["aliases"].split(",")) if "aliases" in extras else (),
         parameters=int(extras.get("parameters", "0")),
+        same_as=extras.get("same-as"),
     )

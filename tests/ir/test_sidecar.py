@@ -73,6 +73,7 @@ def test_content(monkeypatch: pytest.MonkeyPatch) -> None:
         "calls": 2,
         "aliases": ["other"],
         "parameters": 7,
+        "same_as": None,
     }
     assert content["node_tags"]["neg"]["tags"] == []
     assert content["node_tags"]["add"] == {

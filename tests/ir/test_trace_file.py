@@ -101,7 +101,7 @@ def array_bytes(array, **options):
     "changes",
     [
         {"format": "other"},
-        {"version": 2},
+        {"version": 3},
         {"modules": [["", "x"]]},
         {"modules": 3},
         {"parameters": [["w", 99, [1], []]]},

@@ -56,7 +56,10 @@ def test_the_tables_can_be_read_back() -> None:
     assert model.metadata["htp.pipeline"].startswith("attribute-embedding")
     rows = unpack(model.metadata["htp.nodes"], 10000, "nodes")
     assert rows[0] == ["main", "first", "a", 2, "scope", "node-name", 0.99]
-    assert unpack(model.metadata["htp.modules"], 10000, "modules")[1] == ["enc", "my.Encoder", "/Net/Encoder", 1]
+    assert unpack(model.metadata["htp.modules"], 10000, "modules")[1] == [
+        *("enc", "my.Encoder", "/Net/Encoder", 1),
+        *(None, 0),
+    ]
     tables = read_tables(model)
     assert tables is not None
     assert tables.by_name["main", "first"].path == "enc.fc"

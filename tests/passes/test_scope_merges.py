@@ -93,26 +93,3 @@ def test_a_copied_parameter_is_from_where_it_is_used() -> None:
         Y            c.out
         """,
     )
-
-
-def test_one_weight_is_enough_for_an_alias_of_an_own_class() -> None:
-    """Linear layers of torch may have their one weight tied, and so may what has weights that are equal by accident."""
-    lines = []
-    for name, cls, weight in (
-        ("a", "m.Own", '"z.w"'),
-        ("z", "m.Own", '"z.w"'),
-        ("b", "torch.nn.modules.linear.Linear", '"y.w"'),
-        ("y", "torch.nn.modules.linear.Linear", '"y.w"'),
-        ("c", "m.Own", '"x.w"'),
-        ("x", "m.Own", '"x.w"'),
-    ):
-        lines.append(f"v{name} = Mul (X, {weight})")
-        lines.append(f"# meta: pkg.torch.onnx.name_scopes=['', '{name}', 'x']")
-        lines.append(f"# meta: pkg.torch.onnx.class_hierarchy=['m.Net', '{cls}', 'x']")
-    text = '<float[2] "z.w" = {1,2}, float[2] "y.w" = {1,3}, float[2] "x.w" = {1,1}>'
-    body = "\n".join(lines)
-    check(
-        PASS,
-        f"agraph (float[2] X) => (float[2] va) {text} {{\n{body}\n}}",
-        {"va": "a", "vz": "a", "vb": "b", "vy": "y", "vc": "c", "vx": "x"},
-    )

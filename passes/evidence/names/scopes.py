@@ -36,6 +36,7 @@ class ScopeWalk:
     First tell it everything with :meth:`see`, then ask :meth:`path`. ``exact`` says that the parameter index holds
     every module (it was made from a module table), so that a segment outside it is never a module of its own.
     ``owner`` is the module an initializer is named after, ``fingerprint`` is equal for equal weights, "" for others.
+    ``called_by`` gives the name by which a caller holds a module that has several.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class ScopeWalk:
         owner: Mapping[str, str] = MappingProxyType({}),
         fingerprint: Callable[[str], str] = str,
         limit: int = 1_000_000,
+        called_by: Callable[[str, str], str] = lambda caller, path: path,
     ) -> None:
         self.limit = limit
+        self._called_by = called_by
         self.parameters = parameters
         self._owner = owner
         self.fingerprint = fingerprint
@@ -104,7 +107,7 @@ class ScopeWalk:
             scope = scope.rpartition("/")[0]
         for scope in reversed(pending):
             head, _, segment = scope.rpartition("/")
-            self._paths[scope] = self._resolve(scope, head, segment)
+            self._paths[scope] = self._called_by(self._paths[head], self._resolve(scope, head, segment))
             if head in self.counted or scope in self._holders.guessed:
                 self.counted.add(scope)
         return self._paths[pending[0]]

@@ -61,7 +61,18 @@ class ReferenceIndex:
             if not isinstance(path, str) or not is_path(path) or not isinstance(calls, int) or not isinstance(tag, str):
                 raise InputError("the sidecar's modules are damaged")
             names = tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
-            index.modules.append(Module(path, str(cls_name or ""), max(0, calls), names, tag=tag))
+            same_as, size = module.get("same_as"), module.get("parameters", 0)
+            index.modules.append(
+                Module(
+                    path,
+                    str(cls_name or ""),
+                    max(0, calls),
+                    names,
+                    size if isinstance(size, int) else 0,
+                    tag=tag,
+                    same_as=same_as if isinstance(same_as, str) and is_path(same_as) else None,
+                )
+            )
         nodes = sidecar.get("node_tags", {})
         if not isinstance(nodes, dict):
             raise InputError("the sidecar's node_tags are damaged")

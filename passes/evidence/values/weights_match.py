@@ -44,6 +44,7 @@ class WeightIndex:
         self._by_size: dict[int, list[int]] = defaultdict(list)
         if trace is None:
             return
+        self._table = trace.module_table()
         for i, parameter in enumerate(trace.parameters):
             for name in (parameter.name, *parameter.aliases):
                 self.names.setdefault(name, i)
@@ -53,8 +54,7 @@ class WeightIndex:
     def by_name(self, name: str) -> Owner | None:
         """The module that a parameter's name spells; exact with a trace."""
         if self.trace is not None and name in self.names:
-            i = self.names[name]
-            return Owner(self._path(i), "parameter-name", (self.trace.parameters[i].name,))
+            return self._one([self.names[name]], "parameter-name")
         path = owner_of(name) if self.trace is None else None
         return Owner(path, "parameter-name", (name,)) if path is not None else None
 
@@ -101,7 +101,7 @@ class WeightIndex:
                 members = [self.by_part(part) for part in np.split(array, parts, axis)]
                 known = [i for i in members if i is not None]
                 if len(known) == parts and len(set(known)) == parts:
-                    paths = [self._path(i) for i in known]
+                    paths = [path for i in known for path in self._uses(i)]
                     return Owner(
                         common_path(paths), "weight-merged", tuple(self._trace().parameters[i].name for i in known)
                     )
@@ -122,7 +122,7 @@ class WeightIndex:
                 yield i
 
     def _one(self, found: list[int], rule: str) -> Owner | None:
-        paths = {self._path(i) for i in found}
+        paths = {path for i in found for path in self._uses(i)}  # more than one: a shared module says too little
         if len(paths) != 1:
             return None
         return Owner(paths.pop(), rule, (self._trace().parameters[found[0]].name,))
@@ -131,9 +131,10 @@ class WeightIndex:
         assert self.trace is not None
         return self.trace
 
-    def _path(self, i: int) -> str:
+    def _uses(self, i: int) -> tuple[str, ...]:
+        """The names by which the module that owns a parameter was called."""
         module = self._trace().parameters[i].module
-        return self._trace().modules[module].path if module >= 0 else ""
+        return self._table.uses(self._trace().modules[module].path) if module >= 0 else ("",)
 
     def _shape(self, i: int) -> tuple[int, ...]:
         return self._trace().parameters[i].shape
