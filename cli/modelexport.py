@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "analyze": "Count a tagged model's nodes by module, operator or source.",
         "compare": "Compare two tagged models module by module.",
         "select": "Select nodes by the modules they are from.",
+        "cost": "Count multiply-accumulates, parameters and bytes by module.",
     },
     "Act": {
         "retag": "Carry tags from a model to its optimised version.",

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import onnx
+
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
 from modelexport.ir.model import Model
 from modelexport.passes.running import inputs as running_inputs
 from modelexport.passes.running.events import kernel_name, read_events
-from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy
+from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy, nodes_of
 from modelexport.passes.running.session import (
     SessionSettings,
     as_ort_values,
@@ -39,6 +41,7 @@ class Shapes:
         source: where they are from; the last of static, inferred, run that was needed.
         inputs: the shapes that the inputs have.
         instances: the nodes as they run, by a name that is theirs alone; see ``named_copy``.
+        nodes: their protos, attributes of functions filled in, by the same names; calls of functions are inlined.
         executions: of each instance, its executions of different shapes; none for a branch that isn't taken.
         complete: whether every shape and count is known.
         problems: what kept a run from telling more, one line each.
@@ -47,6 +50,7 @@ class Shapes:
     source: ShapeSource
     inputs: dict[str, tuple[int, ...]]
     instances: dict[str, Instance]
+    nodes: dict[str, onnx.NodeProto]
     executions: dict[str, tuple[Execution, ...]]
     complete: bool = True
     problems: list[str] = field(default_factory=list)
@@ -72,7 +76,7 @@ def find_shapes(
     if arrays:
         running_inputs.check_arrays(model, arrays)
     copy = named_copy(model, metadata=False, weights=False)
-    found = Shapes("static", sizes, copy.instances, {})
+    found = Shapes("static", sizes, copy.instances, {n.name: n for n in nodes_of(copy.proto.graph)}, {})
     scopes = read_scopes(copy.proto, sizes)
     if not _take(found, scopes):
         proto, problem = inferred(copy.proto, sizes)
@@ -209,16 +213,24 @@ def _known(static: Value | None, seen: Value | None) -> Value | None:
 
 
 def _aligned(slots: Sequence[Value | None], listed: Any) -> tuple[Value | None, ...]:
-    """The profiler lists the tensors among the slots that are there, ``{type: dims}`` each."""
+    """Slots with what the profiler lists of them: ``{type: dims}`` for each tensor that is there, in order.
+
+    Weights that a kernel has packed for itself are not listed, so a slot whose sizes are known may be passed over.
+    """
     shapes = [next(iter(entry.items())) for entry in listed or () if isinstance(entry, dict) and entry]
-    present = [index for index, slot in enumerate(slots) if slot is not None]
-    if len(present) != len(shapes):
-        present = [index for index in present if (slot := slots[index]) is not None and slot.is_tensor]
-    if len(present) != len(shapes):
-        return tuple(slots)
     filled = list(slots)
-    for index, (kind, dims) in zip(present, shapes, strict=True):
+
+    def match(index: int, position: int) -> bool:
+        if index == len(slots):
+            return position == len(shapes)
         slot = slots[index]
-        elem_type = slot.elem_type if slot is not None and slot.elem_type > 0 else element_type(kind)
-        filled[index] = Value(elem_type, tuple(dims))
+        if slot is not None and slot.is_tensor and position < len(shapes):
+            kind, dims = shapes[position]
+            if slot.dims in (None, tuple(dims)) and match(index + 1, position + 1):
+                filled[index] = Value(slot.elem_type or element_type(kind), tuple(dims))
+                return True
+        passes = slot is None or not slot.elem_type or not slot.is_tensor or slot.dims is not None
+        return passes and match(index + 1, position)
+
+    match(0, 0)
     return tuple(filled)

@@ -1,0 +1,139 @@
+"""Which module owns a weight, and whose work a fused node does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import onnx
+
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.operators import CARRIERS, category
+from modelexport.ir.scope import Scope
+from modelexport.ir.text import text
+from modelexport.passes.evidence.names.parameters import owner_of
+from modelexport.passes.running.values import Value
+
+REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"
+_FUSED_NAMES = (
+    "NhwcFusedConv GemmFastGelu DynamicQuantizeMatMul MatMulIntegerToFloat TransposeMatMul MatMulNBitsMlp "
+    "MatMulNBitsQkv"
+)
+_FUSED = frozenset(_FUSED_NAMES.split())
+_HOPS = 8  # carriers between a weight and the node that multiplies with it
+
+
+class Owners:
+    """Owners of a model's weights by their names, else by who reads them first."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._declared = any(module.cls for module in model.modules)
+        self._known = {module.path for module in model.modules}
+        for node in model.nodes():
+            if node.attribution is not None:
+                self._known.add(node.attribution.path)
+        for path in list(self._known):
+            while path:
+                path = path.rpartition(".")[0]
+                self._known.add(path)
+
+    def named(self, name: str) -> str | None:
+        """The module that the initializer is named after, by its first name; None where no known module is."""
+        owner = owner_of(name)
+        if owner is None:
+            return None
+        path = owner
+        while path and path not in self._known:
+            path = path.rpartition(".")[0]
+        if path != owner and not self._declared:
+            return owner  # nobody says which modules there are
+        return self._model.modules.canonical(path) if path else None
+
+    def of(self, graph: Scope, name: str) -> str:
+        """The module that an initializer's elements are counted for."""
+        found = self.named(name)
+        if found is not None:
+            return found
+        for reader in _readers(graph, name):
+            if reader.attribution is not None:
+                return reader.attribution.path
+        return ""
+
+    def charged(self, node: Node) -> str | None:
+        """The module that owns the weight of a fused node, where that is not the node's own; else None."""
+        if not (node.op_type.startswith("Fused") or node.op_type in _FUSED or REWRITE_RULE in node.metadata):
+            return None
+        path = node.attribution.path if node.attribution is not None else ""
+        for value in (*node.inputs[1:], *node.inputs[:1]):
+            found = self._weight(node.graph, value)
+            if found is None:
+                continue
+            graph, name = found
+            owner = self.named(name)
+            if owner is None:
+                continue
+            if owner == path or self._is_tied(graph, name, node, owner):
+                return None
+            return owner
+        return None
+
+    def _weight(self, graph: Scope, value: str) -> tuple[Scope, str] | None:
+        """The matrix that a value is, as an initializer behind nodes that only carry it."""
+        scope: Scope | None = graph
+        for _ in range(_HOPS):
+            while scope is not None and not scope.defines(value):
+                scope = scope.parent
+            if scope is None or not value:
+                return None
+            if value in scope.initializers_set:
+                return (scope, value) if _rank(scope, value) >= 2 else None
+            maker = scope.producer(value)
+            if maker is None or category(maker.op_type, maker.domain) not in CARRIERS or not maker.inputs:
+                return None
+            value = maker.inputs[0]
+        return None
+
+    def _is_tied(self, graph: Scope, name: str, node: Node, owner: str) -> bool:
+        """Whether the owner itself reads the weight elsewhere: then the node only borrows it."""
+        for reader in _readers(graph, name):
+            attribution = reader.attribution
+            if reader is not node and attribution is not None and attribution.path == owner:
+                carried = category(reader.op_type, reader.domain) in CARRIERS and reader.op_type != "Gather"
+                if not carried:
+                    return True
+        return False
+
+
+def _readers(graph: Scope, name: str) -> Iterator[Node]:
+    """Nodes that read a value of ``graph`` themselves, in bodies too."""
+    for node in graph.consumers(name):
+        if name in node.inputs:
+            yield node
+        if name in node.captures:
+            for body in node.bodies:
+                if not body.defines(name):
+                    yield from _readers(body, name)
+
+
+def _rank(graph: Scope, name: str) -> int:
+    if not isinstance(graph.proto, onnx.GraphProto):
+        return 0
+    for tensor in graph.proto.initializer:
+        if text(tensor.name) == name:
+            return len(tensor.dims)
+    return 0
+
+
+def weights(graph: Scope) -> Iterator[tuple[str, int, int | None]]:
+    """Every initializer of a graph: name, elements, and bytes as stored (None for strings). Sparse ones as stored."""
+    if not isinstance(graph.proto, onnx.GraphProto):
+        return
+    for tensor in graph.proto.initializer:
+        yield text(tensor.name), math.prod(tensor.dims), Value(tensor.data_type, tuple(tensor.dims)).nbytes
+    for sparse in graph.proto.sparse_initializer:
+        values, indices = sparse.values, sparse.indices
+        sizes = [Value(t.data_type, tuple(t.dims)).nbytes for t in (values, indices)]
+        size = None if None in sizes else sum(each or 0 for each in sizes)
+        yield text(values.name), math.prod(values.dims), size
