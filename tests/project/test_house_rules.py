@@ -96,6 +96,14 @@ def test_folders_are_small() -> None:
     assert {folder: number for folder, number in count.items() if number > MAX_FILES} == {}
 
 
+def test_tests_mirror_the_folders() -> None:
+    """Tests of ``passes/pipeline/text.py`` are in ``tests/passes/pipeline``: one knows where to look."""
+    folders = {label(file.parent).removeprefix("tests/") for file in PYTHON if label(file).startswith("tests/")}
+    rooms = {folder for folder in folders if folder.split("/")[0] in SOURCE_FOLDERS}
+    assert len(rooms) > 10
+    assert {folder for folder in rooms if not (ROOT / folder).is_dir()} == set()
+
+
 def test_words_are_found_in_identifiers_and_literals() -> None:
     assert words("encoder.layer.0/BertLayer_1") >= {"encoder", "layer", "bert"}
     assert words("Relu htp-opt scope-attribution") & ARCHITECTURE_WORDS == set()

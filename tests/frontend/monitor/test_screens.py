@@ -19,7 +19,7 @@ from rich.terminal_theme import SVG_EXPORT_THEME
 from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep
 
 Make = Callable[..., HTPExportMonitor]
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screens"
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "screens"
 
 # Rich's own template fetches its font from the network; this one takes the reader's. It also keeps the blanks that some
 # viewers take away at the ends of a text, and the lower half of the last line's underscores.
