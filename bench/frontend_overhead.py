@@ -52,7 +52,7 @@ def one(exporter: str, ours: bool, layers: int, target: str) -> dict[str, float]
 
     import torch
 
-    from modelexport.passes.pipeline.instruments import memory_mb
+    from modelexport.ir.limits import memory_mb
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

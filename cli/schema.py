@@ -7,7 +7,6 @@ jsonschema.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelexport.ir.errors import ConfigError
+from modelexport.ir.errors import ConfigError, nearest
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -36,11 +35,11 @@ def schema(name: str) -> dict[str, Any]:
     return loaded
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def hint(word: str, known: Iterable[str]) -> str:
     """``; did you mean "x"?`` or the list of what is known."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(choices)}"
+    close = nearest(word, choices)
+    return f'; did you mean "{close}"?' if close else f"; known: {', '.join(choices)}"
 
 
 def check(value: Any, rule: Mapping[str, Any], where: str, at: str = "") -> None:
@@ -57,8 +56,8 @@ def check(value: Any, rule: Mapping[str, Any], where: str, at: str = "") -> None
         _check_any(value, rule["anyOf"], where, at)
         return
     if "enum" in rule and value not in rule["enum"]:
-        hint = nearest(value, rule["enum"]) if isinstance(value, str) else f"; known: {', '.join(rule['enum'])}"
-        raise ConfigError(f"{where}: {at} can't be {_shown(value)}{hint}")
+        near = hint(value, rule["enum"]) if isinstance(value, str) else f"; known: {', '.join(rule['enum'])}"
+        raise ConfigError(f"{where}: {at} can't be {_shown(value)}{near}")
     kind = rule.get("type")
     if kind is not None and not _is(value, kind):
         raise ConfigError(f"{where}: {at or 'the file'} must be {_noun(kind)}, not {_shown(value)}")
@@ -83,7 +82,7 @@ def _check_object(value: dict[str, Any], rule: Mapping[str, Any], where: str, at
         if pattern and not re.search(pattern, key):
             raise ConfigError(f"{where}: {place}: {key!r} does not match {pattern}")
         if key not in known and others is False:
-            raise ConfigError(f"{where}: unknown key {_shown(place)}{nearest(key, known)}")
+            raise ConfigError(f"{where}: unknown key {_shown(place)}{hint(key, known)}")
         check(item, known.get(key, others), where, place)
     for key in rule.get("required", ()):
         if key not in value:

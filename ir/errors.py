@@ -6,6 +6,7 @@ inside a pass. The message is one line that names the file, pass or node and, wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 _CARET_MARGIN = 100  # characters shown before and after a column
@@ -81,7 +82,7 @@ class GraphError(ModelExportError):
 
 
 class VerifyError(ModelExportError):
-    """The IR verifier or the checker of a fact found the graph inconsistent."""
+    """For passes that check a model themselves; the manager names the pass. Our own verifier raises PassError."""
 
     exit_code = 3
 
@@ -99,13 +100,13 @@ class PassError(ModelExportError):
 
 
 class AuxiliaryOperationError(ModelExportError):
-    """An auxiliary operator (constant, shape, data movement) could not be processed."""
+    """Kept for its import path, and not raised: an operator that can't be placed is from its neighbours' module."""
 
     exit_code = 3
 
 
 class ContextInheritanceError(AuxiliaryOperationError):
-    """Context inheritance could not give an auxiliary operator its module."""
+    """Kept for its import path, and not raised: what context-inheritance can't place, fallback-tagging places."""
 
 
 class CoverageValidationError(ModelExportError):
@@ -128,3 +129,11 @@ class ExportError(ModelExportError):
 
 class MemoryLimitExceeded(ModelExportError):
     """The process uses more resident memory than MODELEXPORT_MEMORY_LIMIT_MB allows; nothing was written."""
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that is most like ``word``, or ``""`` where none has the share ``cutoff`` of letters in common."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else ""

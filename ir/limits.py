@@ -1,8 +1,9 @@
-"""The memory bound of a run, MODELEXPORT_MEMORY_LIMIT_MB."""
+"""The memory of this process, and its bound MODELEXPORT_MEMORY_LIMIT_MB."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from modelexport.ir.errors import ConfigError, MemoryLimitExceeded
 
@@ -23,8 +24,21 @@ def check_memory(limit_mb: int | None, when: str) -> None:
     """Raise MemoryLimitExceeded if the process's resident memory is above the bound."""
     if limit_mb is None:
         return
-    import psutil
-
-    resident = psutil.Process().memory_info().rss / 2**20
+    resident = memory_mb()[0]
     if resident > limit_mb:
         raise MemoryLimitExceeded(f"{when}: {resident:.0f} MB of memory in use, {VARIABLE} allows {limit_mb}")
+
+
+def memory_mb() -> tuple[float, float]:
+    """Resident memory now and at its peak since the process started, in MB."""
+    import psutil
+
+    info = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        peak = float(info.peak_wset)
+    else:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return info.rss / 2**20, max(peak, info.rss) / 2**20

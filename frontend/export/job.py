@@ -27,13 +27,13 @@ from modelexport.frontend.settings import Settings
 from modelexport.frontend.torch.state import kept_buffers
 from modelexport.frontend.trace.module_trace import ModelTrace, runs, trace_model
 from modelexport.frontend.trace.naming import ModuleNames
-from modelexport.ir.errors import ExportError, InputError, MemoryLimitExceeded, OutputError
+from modelexport.ir.errors import ExportError, InputError, OutputError
 from modelexport.ir.io.atomic import check_writable
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
 from modelexport.ir.io.writer import save_model
+from modelexport.ir.limits import check_memory, memory_mb
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.base import PassContext
-from modelexport.passes.pipeline.instruments import memory_mb
 from modelexport.passes.pipeline.manager import PassManager
 from modelexport.passes.pipeline.run import RunReport
 
@@ -91,11 +91,11 @@ class ExportJob:
         steps.found(self.model)
         trace = self._trace()
         steps.traced(trace)
-        self._check_memory("after the trace")
+        check_memory(self.environment.memory_limit_mb, "after the trace")
         exported = self._export()
         check_names(exported.proto.graph, self.options.torch, exported.weights)
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
-        self._check_memory("after the export")
+        check_memory(self.environment.memory_limit_mb, "after the export")
         began = time.perf_counter()
         graph = exported.to_model(
             scratch / self.target.name,
@@ -117,7 +117,7 @@ class ExportJob:
         report = self._tag(graph, scratch)
         steps.tagged(graph, self.pipeline.recorded())
         saved = self._save(graph, exported, scratch)
-        self._check_memory("before the files are put in place")
+        check_memory(self.environment.memory_limit_mb, "before the files are put in place")
         files = publish(scratch, self.target)
         steps.done(HTPExportStep.SAVE, files=files, file_size=_size(files))
         self.warnings += [line for line in graph.warnings if line not in self.warnings]
@@ -220,15 +220,6 @@ class ExportJob:
             passes=times,
             peak_mb=int(memory_mb()[1]),
         )
-
-    def _check_memory(self, when: str) -> None:
-        limit = self.environment.memory_limit_mb
-        if limit is not None:
-            used = memory_mb()[0]
-            if used > limit:
-                raise MemoryLimitExceeded(
-                    f"{when}: {used:.0f} MB of memory in use, MODELEXPORT_MEMORY_LIMIT_MB allows {limit}"
-                )
 
 
 def _size(files: Mapping[str, Path]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modelexport.frontend.inputs.names import nearest
+from modelexport.frontend.inputs.names import hint
 from modelexport.ir.errors import ConfigError, InputError
 
 DEFAULT_INTEGER_SHAPE = (1, 16)
@@ -117,7 +117,7 @@ def from_specs(specs: Mapping[str, Mapping[str, Any]], model: torch.nn.Module | 
     for name, spec in specs.items():
         where = f"input_specs.{name}"
         if accepted is not None and name not in accepted:
-            raise ConfigError(f"{where}: forward has no such parameter{nearest(name, accepted)}")
+            raise ConfigError(f"{where}: forward has no such parameter{hint(name, accepted)}")
         if not isinstance(spec, Mapping):
             raise ConfigError(f"{where}: expected a mapping of {', '.join(_SPEC_KEYS)}")
         unknown = next((key for key in spec if key not in _SPEC_KEYS), None)

@@ -6,12 +6,11 @@ torch's exporters pass over names that fit nothing, or give them to weights.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import onnx
 
-from modelexport.ir.errors import ConfigError
+from modelexport.ir.errors import ConfigError, nearest
 
 
 def check_names(graph: onnx.GraphProto, options: Mapping[str, Any], weights: Collection[str] = ()) -> None:
@@ -35,10 +34,11 @@ def check_names(graph: onnx.GraphProto, options: Mapping[str, Any], weights: Col
     known = values["input"] + values["output"]
     for name in options.get("dynamic_axes") or ():
         if name not in known:
-            raise ConfigError(f"dynamic_axes: the model has no input or output {name!r}{nearest(name, known)}")
+            raise ConfigError(f"dynamic_axes: the model has no input or output {name!r}{hint(name, known)}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def hint(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known, to append to a message."""
-    close = get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}"
+    known = list(known)
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else f"; it has {', '.join(known)}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
 
 from modelexport.frontend.export.exported import ExporterName
 from modelexport.frontend.torch.torch_internals import default_is_dynamo, export_parameters
-from modelexport.ir.errors import ConfigError
+from modelexport.ir.errors import ConfigError, nearest
+from modelexport.ir.limits import memory_limit_mb
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 LAST_TORCHSCRIPT_CHOICE = 17  # up to this opset "auto" prefers TorchScript, which reaches every one
@@ -155,8 +155,8 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
         if name in OURS:
             raise ConfigError(f"{name} is not an argument of export: the exporter gives it to torch itself")
         if name not in known and name != "external_data":
-            close = get_close_matches(name, list(known), 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = nearest(name, known)
+            hint = f"; did you mean {close}?" if close else ""
             raise ConfigError(f"torch.onnx.export of torch {torch.__version__} has no argument {name!r}{hint}")
 
 
@@ -195,12 +195,7 @@ class Environment:
 
 def read_environment() -> Environment:
     """Raises ConfigError for a value that can't be used."""
-    limit = os.environ.get("MODELEXPORT_MEMORY_LIMIT_MB", "").strip()
-    if limit and (not limit.isdecimal() or int(limit) == 0):
-        raise ConfigError(f"MODELEXPORT_MEMORY_LIMIT_MB={limit!r} is not a whole number of megabytes")
-    return Environment(
-        _flag("MODELEXPORT_AUX_OPS_DEBUG"), int(limit) if limit else None, _flag("MODELEXPORT_ENABLE_PROFILING")
-    )
+    return Environment(_flag("MODELEXPORT_AUX_OPS_DEBUG"), memory_limit_mb(), _flag("MODELEXPORT_ENABLE_PROFILING"))
 
 
 def _flag(name: str) -> bool:

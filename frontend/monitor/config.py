@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from modelexport.ir.errors import ConfigError
+from modelexport.ir.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ class MonitorConfig:
         known = {entry.name: entry.default for entry in fields(cls)}
         for key, value in (config or {}).items():
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+                near = nearest(str(key), known)
+                hint = f"did you mean {near}?" if near else f"the keys are {', '.join(known)}"
                 raise ConfigError(f"unknown monitor option {key!r}: {hint}")
             if isinstance(known[key], bool):
                 if not isinstance(value, bool):

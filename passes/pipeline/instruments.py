@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 from modelexport.ir.errors import PassError
 from modelexport.ir.facts import Fact
+from modelexport.ir.limits import memory_mb
 from modelexport.ir.model import Model
 from modelexport.ir.verify import Violation
 from modelexport.passes.pipeline.run import Instrument, PassRun
@@ -79,21 +79,6 @@ class Timing(Instrument):
     def after(self, model: Model, run: PassRun) -> None:
         """Fill ``rss_mb`` and ``peak_mb``."""
         run.rss_mb, run.peak_mb = memory_mb()
-
-
-def memory_mb() -> tuple[float, float]:
-    """Resident memory now and at its peak since the process started, in MB."""
-    import psutil
-
-    info = psutil.Process().memory_info()
-    if sys.platform == "win32":
-        peak = float(info.peak_wset)
-    else:
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-    return info.rss / 2**20, max(peak, info.rss) / 2**20
 
 
 class IrPrinter(Instrument):

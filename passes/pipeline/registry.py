@@ -6,7 +6,6 @@ class, or a str for a named pipeline. This module imports nothing heavy, so that
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -108,15 +107,15 @@ class Registry:
         Raises:
             PipelineError: the name is unknown, or its plug-in can't be loaded.
         """
-        from modelexport.ir.errors import PipelineError
+        from modelexport.ir.errors import PipelineError, nearest
 
         if name in self._pipelines:
             return self._pipelines[name]
         entry = self._passes.get(name)
         if entry is None:
             known = [*self._passes, *self._pipelines]
-            close = difflib.get_close_matches(name.replace("_", "-").lower(), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            close = nearest(name.replace("_", "-").lower(), known)
+            hint = f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
             raise PipelineError(f"unknown pass {name!r}: {hint}", text, column)
         try:
             return _checked(entry, _load(entry.target))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 
+from modelexport.ir.errors import nearest
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.selection.globs import glob
@@ -55,8 +55,8 @@ def _nearest(term: Term, model: Model, nodes: list[Node], lookup: Lookup) -> str
 
 def _close(term: Term, noun: str, texts: Iterable[str]) -> str:
     candidates = list(dict.fromkeys(text for text in texts if text))[:_CANDIDATES]
-    found = difflib.get_close_matches(term.pattern, candidates, n=1, cutoff=0.5)
-    return f"{noun} is {found[0]}" if found else ""
+    found = nearest(term.pattern, candidates, 0.5)
+    return f"{noun} is {found}" if found else ""
 
 
 def nearest_path(pattern: str, paths: Iterable[str]) -> str:
@@ -78,10 +78,10 @@ def nearest_path(pattern: str, paths: Iterable[str]) -> str:
     for index, atom in enumerate(wanted):
         below = children.get(at, [])
         matching = [child for child in below if glob(atom)(child)]
-        nearest = matching[0] if matching else _nearest_atom(atom, below)
-        if not nearest:
+        next_atom = matching[0] if matching else _nearest_atom(atom, below)
+        if not next_atom:
             break
-        at = f"{at}.{nearest}" if at else nearest
+        at = f"{at}.{next_atom}" if at else next_atom
         if not matching:
             rest = ".".join([at, *wanted[index + 1 :]])
             return rest if rest in seen else at
@@ -93,8 +93,7 @@ def _nearest_atom(atom: str, known: list[str]) -> str:
         numbers = [each for each in known if each.isdecimal() and len(each) < 10]
         if numbers:
             return min(numbers, key=lambda each: abs(int(each) - int(atom)))
-    close = difflib.get_close_matches(atom, known[:_CANDIDATES], n=1, cutoff=0.5)
-    return close[0] if close else ""
+    return nearest(atom, known[:_CANDIDATES], 0.5)
 
 
 _NOUNS = {"op": "operator", "makes": "value", "reads": "value"}

@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from modelexport.ir.errors import SelectorError
+from modelexport.ir.errors import SelectorError, nearest
 
 MAX_BYTES, MAX_NESTING = 64 * 1024, 100
 TEXT_KEYS = ("path", "at", "class", "of", "tag", "name", "source", "rule", "op", "role", "weight", "makes", "reads")
@@ -180,8 +179,8 @@ class _Parser:
         if key in NUMBER_KEYS and relation in ":~":
             self.fail(f"{key!r} is a number: compare it, {key}>=...", column)
         if key not in (*TEXT_KEYS, *NUMBER_KEYS):
-            close = difflib.get_close_matches(key.lower(), (*TEXT_KEYS, *NUMBER_KEYS), n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join((*TEXT_KEYS, *NUMBER_KEYS))}"
+            close = nearest(key.lower(), (*TEXT_KEYS, *NUMBER_KEYS), 0.5)
+            hint = f"did you mean {close!r}?" if close else f"known are {', '.join((*TEXT_KEYS, *NUMBER_KEYS))}"
             self.fail(f"unknown key {key!r}: {hint}", column)
 
     def compared(self, key: str, relation: str) -> Term:
