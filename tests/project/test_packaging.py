@@ -90,6 +90,32 @@ def test_wheel_is_complete(built: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_wheel_has_the_page_and_the_licence_in_it(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    page = [file for file in (ROOT / "views" / "page").rglob("*") if file.is_file()]
+    assert {f"modelexport/{file.relative_to(ROOT).as_posix()}" for file in page} <= names
+    kinds = {file.suffix for file in page}
+    assert {".html", ".css", ".js", ".txt"} <= kinds
+
+
+def test_wheel_makes_a_page(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import onnx, modelexport.core.views as views\n"
+        "from modelexport.ir import Model\n"
+        'page = views.view(Model(onnx.parser.parse_model(\'<ir_version: 8, opset_import: ["": 17]> '
+        "g (float[1] x) => (float[1] y) { y = Relu (x) }'))).html()\n"
+        "print(views.__file__, len(page))"
+    )
+    done = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr
+    where, size = done.stdout.split()
+    assert Path(where).is_relative_to(tmp_path / "site")
+    assert 50_000 < int(size) < 150_000
+
+
 def test_sdist_is_complete(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -1,0 +1,60 @@
+"""What a diff says about the nodes of a picture: added, changed, and what is gone from a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelexport.views.data import ViewData
+
+ADDED, REMOVED, CHANGED = "added", "removed", "changed"
+
+
+@dataclass(slots=True)
+class Marks:
+    """Attributes:
+    nodes: ``added``, ``removed`` or ``changed`` by position of the node. A picture of the older model has removed
+        nodes, one of the newer has added ones.
+    gone: by position of the module, a line for each node that only the other model has.
+    """
+
+    nodes: dict[int, str] = field(default_factory=dict)
+    gone: dict[int, list[str]] = field(default_factory=dict)
+
+
+def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dict[int, float], list[str]]:
+    """Marks of a diff's document, a 1 for each marked node, and the nodes that were not found.
+
+    The picture may be of either model: it is taken for the one of whose nodes more are found, the newer of two equal.
+    """
+    keys = {node.key: node.index for node in data.nodes}
+    sides = {side: dict(_named(document, side)) for side in ("b", "a")}
+    side = max(sides, key=lambda each: sum(key in keys for key in sides[each]))
+    marks = Marks()
+    missing: list[str] = []
+    for key, what in sides[side].items():
+        if key in keys:
+            marks.nodes[keys[key]] = what
+        else:
+            missing.append(key)
+    other = REMOVED if side == "b" else ADDED
+    modules = {module.path: module.index for module in data.modules}
+    for module in document["modules"]:
+        path = module["path"]
+        while path not in modules:
+            path = path.rpartition(".")[0]
+        for node in module["nodes"][other]:
+            marks.gone.setdefault(modules[path], []).append(f"{node['op_type']} {node['name'] or node['key']}")
+    return marks, dict.fromkeys(marks.nodes, 1), missing
+
+
+def _named(document: Mapping[str, Any], side: str) -> Iterator[tuple[str, str]]:
+    """Keys of the nodes that one of the two models has, and what is said of them."""
+    for module in document["modules"]:
+        for weight in module["weights"]:  # reported by the node of the newer model, whose key the older often shares
+            yield weight["node"]["key"], CHANGED
+        for change in module["nodes"][CHANGED]:
+            yield change[side]["key"], CHANGED
+        for node in module["nodes"][ADDED if side == "b" else REMOVED]:
+            yield node["key"], ADDED if side == "b" else REMOVED
