@@ -14,12 +14,29 @@ from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
+from modelexport.passes.evidence.inference.bodies import cap_bodies
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
-from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations, products_of_biases
+from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations
 from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
-from modelexport.passes.evidence.inference.situation import Situation, Surroundings, fit, nameless_weights, twentieths
+from modelexport.passes.evidence.inference.products import (
+    behind_recurrent,
+    biases_after_products,
+    only_moves,
+    products_before_biases,
+    recurrent_without_names,
+)
+from modelexport.passes.evidence.inference.situation import (
+    Situation,
+    Surroundings,
+    fit,
+    nameless_vectors,
+    nameless_weights,
+    twentieths,
+)
 from modelexport.passes.evidence.names.parameters import ParameterIndex
+from modelexport.passes.evidence.names.schemes.interface import ORDER
+from modelexport.passes.evidence.names.slots import RECURRENT, weights_of
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
@@ -54,16 +71,18 @@ class ContextInheritance(Pass):
         if not paths:
             return PassResult(notes={"by rule": {}})
         parameters = ParameterIndex.of(model)
-        tree = ModuleTree(model.modules, parameters.owners, paths)
+        tree = ModuleTree(model.modules, parameters.owners | _weighing(model), paths)
         calls = model.callers()
         nameless: frozenset[str] | None = None
+        vectors: frozenset[str] = frozenset()
         for graph in model.graphs():
             if _constants(graph, tree, made):
                 flow = Flow(graph)
-                fill = _Fill(flow, tree, self.max_hops)
-                guesses = fill.decide()
                 if nameless is None:
                     nameless = nameless_weights(model, parameters.owner.keys())
+                    vectors = nameless_vectors(model, parameters.owner.keys())
+                fill = _Fill(flow, tree, self.max_hops, vectors)
+                guesses = fill.decide()
                 basis = _Basis(fill, nameless, made.support)
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
                     if guess is not None:
@@ -75,9 +94,21 @@ class ContextInheritance(Pass):
                 for node in graph.nodes:
                     if home is not None and node.attribution is None:
                         made.give(node, home)
-        for path in {attribution.path for attribution in made.shared.values()}:
+        for path in {attribution.path: None for attribution in made.shared.values()}:
             model.modules.ensure(path)
+        cap_bodies(model, self.name)
         return PassResult(changed=made.counts.total(), notes={"by rule": dict(made.counts)})
+
+
+def _weighing(model: Model) -> set[str]:
+    """Modules that a naming scheme found and whose nodes compute with weights."""
+    by_scheme = [
+        (node, node.attribution.path)
+        for node in model.nodes()
+        if node.attribution is not None and node.attribution.rule.startswith("scheme-")
+    ]
+    weights = nameless_weights(model, frozenset()) if by_scheme else frozenset()
+    return {path for node, path in by_scheme if any(value in weights for value in weights_of(node))}
 
 
 def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> Guess | None:
@@ -149,8 +180,9 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
 class _Fill:
     """The open nodes of one graph, decided from the strongest evidence to the weakest."""
 
-    def __init__(self, flow: Flow, tree: ModuleTree, max_hops: int) -> None:
+    def __init__(self, flow: Flow, tree: ModuleTree, max_hops: int, vectors: Set[str]) -> None:
         self.flow = flow
+        self.vectors = vectors
         self.tree = tree
         self.max_hops = max_hops
         self.given = [node.attribution.path if node.attribution is not None else None for node in flow.nodes]
@@ -165,20 +197,22 @@ class _Fill:
     def decide(self) -> list[Guess | None]:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
         flow = self.flow
-        weights = flow.graph.initializers_set
         for index, path in likes(flow, self.paths):
             self._set(index, path, "alike")
-        for index, path in products_of_biases(flow, self.paths, weights):
+        for index, path in products_before_biases(flow, self.paths):
             self._set(index, path, "bias-product")
-        parameters = [
-            index
-            for index, node in enumerate(flow.nodes)
-            if node.attribution is not None and node.attribution.source is Source.PARAMETER
-        ]
+        for index, path in biases_after_products(flow, self.paths, self._is_placed, self.vectors.__contains__):
+            self._set(index, path, "bias-of-product")
+        held = [(index, node.attribution) for index, node in enumerate(flow.nodes) if node.attribution is not None]
+        parameters = [index for index, each in held if each.source is Source.PARAMETER]
         for index, path in normalisations(flow, self.paths, parameters):
             self._set(index, path, "norm-growth")
+        counted = [index for index, each in held if each.rule.endswith(f"-{ORDER}")]
+        for index, path in normalisations(flow, self.paths, counted):
+            self._set(index, path, "norm-order")
         for index, path in flattened_products(flow, self.paths):
             self._set(index, path, "flattened-product")
+        self._recurrent()
         self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
         up = self.up = flow.upstream(anchors, self.max_hops)
@@ -189,6 +223,28 @@ class _Fill:
         self._draw_in()
         self._from_consumers()
         return self.guesses
+
+    def _recurrent(self) -> None:
+        """A recurrent layer that nothing names is a module of its own: somewhere in what holds all around it."""
+        lone = recurrent_without_names(self.flow, self.paths, RECURRENT)
+        if not lone:
+            return
+        up, down = self.flow.upstream(self.paths, self.max_hops), self.flow.downstream(self.paths, self.max_hops)
+        for index in lone:
+            around = (*up[index], *down[index]) if up[index] and down[index] else ()
+            path, *others = map(self.tree.site, around or ("",))
+            for other in others:
+                path = self.tree.common(path, other)
+            near = up[index][0] if len(up[index]) == 1 else None
+            rule = "recurrent"
+            if near is not None and only_moves(self.flow, self.paths, near):
+                path, rule = near, "recurrent-scope"
+            for each in (index, *behind_recurrent(self.flow, self.paths, index)):
+                self._set(each, path, rule)
+
+    def _is_placed(self, index: int) -> bool:
+        attribution = self.flow.nodes[index].attribution
+        return attribution is not None and attribution.source in (Source.PARAMETER, Source.SCOPE)
 
     def _set(self, index: int, path: str, rule: str) -> None:
         self.paths[index] = path
@@ -283,7 +339,7 @@ class _Fill:
         """Whether a node is where its parameters are, or grown from such a node."""
         guess, attribution = self.guesses[index], self.flow.nodes[index].attribution
         if guess is not None:
-            return guess[1] != "flattened-product"
+            return guess[1] not in ("flattened-product", "recurrent", "recurrent-scope")
         return attribution is not None and attribution.source is Source.PARAMETER
 
     def _is_weak(self, index: int) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
+from modelexport.passes.evidence.inference.bodies import cap_bodies
 from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -37,4 +38,5 @@ class FallbackTagging(Pass):
                     model.modules.ensure(path)
                 node.attribute_to(attribution)
                 counts[rule] += 1
+        cap_bodies(model, self.name)
         return PassResult(changed=counts.total(), notes={"by rule": dict(counts)})

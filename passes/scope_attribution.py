@@ -21,6 +21,8 @@ from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.evidence.names.anchors import anchors, is_used_above
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
+from modelexport.passes.evidence.names.prefixes import Prefixes
+from modelexport.passes.evidence.names.schemes.reading import Reading
 from modelexport.passes.evidence.names.scopes import ScopeWalk
 from modelexport.passes.evidence.records.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
 from modelexport.passes.evidence.records.reference_index import made_of
@@ -63,7 +65,8 @@ class _Run:
         self.damaged: Counter[str] = Counter()
         self.changed = 0
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
-        self.parameters = ParameterIndex.of(model)
+        self.prefixes = Prefixes.of(model)
+        self.parameters = ParameterIndex.of(model, self.prefixes)
         self.weights = Weights(model)
         self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
         limit = 1024 + _SCOPES_PER_NODE * sum(len(graph) for graph in model.graphs())
@@ -103,6 +106,7 @@ class _Run:
             for node in graph.nodes:
                 if node.attribution is None:
                     self._attribute(node, tables, bases)
+        self._apply_schemes()
         self._apply_parameter_names()
         self._name_modules()
         for kind, count in self.damaged.items():
@@ -121,17 +125,20 @@ class _Run:
     def _look(self, node: Node) -> None:
         """Let the scope walk see the scopes in the names of ``node``."""
         rule, operator = _BY_NAME, node.op_type
-        scope = plain_scope(node.name, operator)
+        name, output = node.name, node.first_output
+        if self.prefixes:
+            name, output = self.prefixes.scope_name(name), self.prefixes.scope_name(output)
+        scope = plain_scope(name, operator)
         if scope is None:
-            scope = scope_of_name(node.name, operator)
+            scope = scope_of_name(name, operator)
             # Where an optimiser made the name out of another one, its last operator's output is the better record.
-            made = scope_of_value(node.first_output)
+            made = scope_of_value(output)
             if scope is not None:
-                self.walk.see(scope, operator_of_name(node.name, scope), self._initializers_of(node))
+                self.walk.see(scope, operator_of_name(name, scope), self._initializers_of(node))
             if made is not None:
                 (scope, operator), rule = made, _BY_VALUE
             elif scope is not None:
-                rule, operator = _FUSED, operator_of_name(node.name, scope)
+                rule, operator = _FUSED, operator_of_name(name, scope)
         if scope is not None:
             # A fused operator may have its parameters from another module than the one its output is named after.
             read = self._initializers_of(node) if operator == node.op_type else ()
@@ -214,6 +221,18 @@ class _Run:
         if record is not None:
             self._set(node, record.path, "table-prefix", Source.REFERENCE)
         return None
+
+    def _apply_schemes(self) -> None:
+        """Names as other exporters make them, for what has no record."""
+        if all(node.attribution is not None for node in self.model.nodes()):
+            return
+        reading = Reading(self.model, self.weights.fingerprint)
+        for node, (path, rule, by_weight) in reading.placed.items():
+            if not path:
+                path = self._bases(node.graph)  # names in a body may be relative to it
+            if is_path(path):
+                self._set(node, path, rule, Source.PARAMETER if by_weight else Source.SCOPE)
+                self.model.modules.ensure(path)
 
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""

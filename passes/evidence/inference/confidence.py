@@ -18,6 +18,7 @@ from modelexport.passes.evidence.inference.situation import Situation
 _DATA: dict[str, Any] = json.loads((files(__package__) / "confidence.json").read_text(encoding="utf-8"))
 CONFIDENCE: dict[str, float] = _DATA["rules"]
 _SLIGHTEST = 0.01
+UNMEASURED = 0.5  # what a rule without a number, such as a third party's, gives at most
 SPARSE, BARE = 0.8, 0.05  # a graph is sparse, or bare, of which a smaller share is attributed
 
 
@@ -31,7 +32,7 @@ def kind_of_graph(support: float) -> str:
 def confidence(rule: str, support: float = 1.0) -> float:
     """The measured share of right tags of ``rule``, in a graph of which ``support`` was attributed before."""
     shares: dict[str, float] = _DATA[kind_of_graph(support)]
-    return shares.get(rule, CONFIDENCE[rule])
+    return shares.get(rule, CONFIDENCE.get(rule, UNMEASURED))
 
 
 def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float:

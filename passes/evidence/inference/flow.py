@@ -10,6 +10,7 @@ from modelexport.ir.editing.topology import in_order
 from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.ir.scope import Scope
 
 _WIDTH = 4  # how many of the nearest attributed modules are kept on each side
 _SHAPES = ("Shape", "Size")
@@ -30,12 +31,13 @@ class Flow:
         nodes: the nodes.
         before, after: positions of producers and of consumers, captures included.
         kind: what a node's value is made of.
+        position: of a node, by its id.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes: Sequence[Node] = in_order(graph)
-        position = {node.id: index for index, node in enumerate(self.nodes)}
+        position = self.position = {node.id: index for index, node in enumerate(self.nodes)}
         producer = graph.producer
         self.before: list[list[int]] = []
         self.after: list[list[int]] = [[] for _ in self.nodes]
@@ -50,6 +52,15 @@ class Flow:
                         self.after[at].append(index)
             self.before.append(list(makers))
         self.kind = self._kinds()
+
+    def is_weight(self, value: str) -> bool:
+        """Whether ``value`` is an initializer of this graph or, in a body, of one around it."""
+        around: Scope | None = self.graph
+        while around is not None:
+            if around.defines(value):
+                return value in around.initializers_set
+            around = around.parent
+        return False
 
     def _kinds(self) -> list[Kind]:
         initializers = self.graph.initializers_set

@@ -7,6 +7,7 @@ import heapq
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 
+_REDUCING = ("Reduce", "InstanceNormalization", "GlobalAveragePool")
 _REGION = 24  # nodes that one normalisation may have
 
 
@@ -66,23 +67,6 @@ def instance(pattern: tuple[str, ...], around: list[str]) -> str | None:
     return None
 
 
-def products_of_biases(flow: Flow, paths: list[str | None], weights: frozenset[str]) -> list[tuple[int, str]]:
-    """Products with a weight of no telling name, whose only reader adds a module's bias to them."""
-    found = []
-    for index, path in enumerate(paths):
-        readers = flow.after[index]
-        if path is not None or len(readers) != 1 or flow.kind[index] < Kind.DATA:
-            continue
-        reader = readers[0]
-        target = paths[reader]
-        if target is None or flow.nodes[reader].op_type != "Add" or len(flow.before[reader]) != 1:
-            continue
-        node = flow.nodes[index]
-        if category(node.op_type) is Category.COMPUTE and any(value in weights for value in node.inputs):
-            found.append((index, target))
-    return found
-
-
 def flattened_products(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
     """The reshapes around a Gemm: data is flattened to a matrix for it, and its result given back the shape."""
     found = []
@@ -108,7 +92,7 @@ def normalisations(flow: Flow, paths: list[str | None], anchored: list[int]) -> 
     taken: set[int] = set()
     for anchor in anchored:
         path = paths[anchor]
-        if path is None or flow.nodes[anchor].op_type not in ("Mul", "Add", "Div", "Sub"):
+        if path is None or flow.nodes[anchor].op_type not in ("Mul", "Add", "Div", "Sub", "Identity"):
             continue
         region = _region(flow, paths, anchor, taken)
         taken.update(region)
@@ -125,7 +109,7 @@ def _region(flow: Flow, paths: list[str | None], anchor: int, taken: set[int]) -
     reduces = False
     while frontier:
         if len(open_nodes) == 1 and reduces and not _single_cast(flow, paths, -frontier[0], inside):
-            return sorted(region)
+            return sorted([*region, *_centred(flow, paths, -frontier[0], inside)])
         index = -heapq.heappop(frontier)
         open_nodes.discard(index)
         if paths[index] is not None or index in taken or len(region) >= _REGION:
@@ -134,7 +118,7 @@ def _region(flow: Flow, paths: list[str | None], anchor: int, taken: set[int]) -
             return []
         region.add(index)
         inside.add(index)
-        reduces = reduces or flow.nodes[index].op_type.startswith("Reduce")
+        reduces = reduces or flow.nodes[index].op_type.startswith(_REDUCING)
         external = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
         if not external and flow.kind[index] == Kind.DATA:
             return []
@@ -142,6 +126,26 @@ def _region(flow: Flow, paths: list[str | None], anchor: int, taken: set[int]) -
             if maker not in open_nodes:
                 open_nodes.add(maker)
                 heapq.heappush(frontier, -maker)
+    return []
+
+
+def _centred(flow: Flow, paths: list[str | None], index: int, inside: set[int]) -> list[int]:
+    """The node where a region begins, if it is part of it: ``x - mean(x)`` with its mean, or a reshape to groups."""
+    node = flow.nodes[index]
+    if paths[index] is not None or any(reader not in inside for reader in flow.after[index]):
+        return []
+    if node.op_type == "Reshape":
+        readers = [flow.nodes[reader].op_type for reader in flow.after[index]]
+        return [index] if readers == ["InstanceNormalization"] else []
+    makers = flow.before[index]
+    for maker in makers if node.op_type == "Sub" and len(node.inputs) == 2 else ():
+        mean = flow.nodes[maker]
+        if mean.outputs[0] != node.inputs[1] or not mean.op_type.startswith(_REDUCING) or paths[maker] is not None:
+            continue
+        if mean.inputs[0] == node.inputs[0] and all(
+            reader in inside or reader == index for reader in flow.after[maker]
+        ):
+            return [index, maker]
     return []
 
 

@@ -159,6 +159,22 @@ def nameless_weights(model: Model, owned: Set[str]) -> frozenset[str]:
     )
 
 
+def nameless_vectors(model: Model, owned: Set[str]) -> frozenset[str]:
+    """Float initializers and constants that are not ``owned`` and have one axis of more than one element: biases."""
+    found: set[str] = set()
+    for graph in model.graphs():
+        if isinstance(graph.proto, onnx.GraphProto):
+            found.update(text(each.name) for each in graph.proto.initializer if _is_vector(each))
+        for node in graph.nodes:
+            if node.op_type == "Constant":
+                found.update(node.first_output for each in node.attribute_protos() if _is_vector(each.t))
+    return frozenset(found.difference(owned))
+
+
+def _is_vector(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type in _FLOATS and sum(extent > 1 for extent in tensor.dims) == 1
+
+
 def _unplaced(flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -> list[bool]:
     """Which nodes that are not placed compute with a nameless weight, as it is or cast, moved or dequantised."""
     found = [False] * len(flow.nodes)

@@ -9,9 +9,12 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
 from modelexport.ir.operators import CARRIERS, Category, category
 from modelexport.passes.evidence.names.parameters import ParameterIndex
+from modelexport.passes.evidence.names.slots import controls
 
 INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
+SEVERAL = "initializer-several"
 FOLDED = "initializer-folded"
+_SCALING = ("Mul", "Sub", "Div")  # of a weight by its scale and zero point
 _FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
 
 
@@ -24,22 +27,27 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
     """
     owner = parameters.owner
     constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    several: set[str] = set()  # made of weights of several modules
     shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
         inputs = [value for value in node.inputs if value]
         if graph.kind == "body":  # parameters of the graphs around it
             outer = (value for value in inputs if value not in constant and graph.producer(value) is None)
             constant.update((value, owner[value]) for value in outer if value in owner)
-        owners = [constant[value] for value in inputs if constant.get(value)]
+        hows = controls(node)
+        owners = [constant[value] for value in inputs if constant.get(value) and value not in hows]
         kind = category(node.op_type)
-        if inputs and kind in CARRIERS and all(value in constant for value in inputs):
+        carries = kind in CARRIERS or node.op_type in _SCALING
+        if inputs and carries and all(value in constant for value in inputs):
             # An unnamed copy of a parameter that others read too is of an equal parameter that was merged into it.
             chief = "" if node.op_type == "Identity" and len(graph.consumers(inputs[0])) > 1 else _chief(owners)
             constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
             if not shared.isdisjoint(inputs) or any(_is_shared(graph, value) for value in node.outputs if value):
                 shared.update(node.outputs)
         elif kind is Category.CONSTANT:
-            constant.update((value, "") for value in node.outputs if value)
+            constant.update((value, owner.get(value, "")) for value in node.outputs if value)
+            if node.first_output in owner:
+                yield node, owner[node.first_output], INITIALIZER
         if node.op_type == "Identity":  # a copy of a merged initializer; what it is called says whose it is
             if node.first_output in owner:
                 yield node, owner[node.first_output], INITIALIZER
@@ -49,6 +57,9 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
         path = _chief(owners)
         if _is_functional(node, constant):
             yield node, path.rpartition(".")[0], FUNCTIONAL
+        elif not several.isdisjoint(inputs) or (node.op_type == "Concat" and _is_tie(owners)):
+            several.update(node.outputs)
+            yield node, path, SEVERAL
         elif all(value in shared for value in inputs if constant.get(value) == path):
             yield node, path, SHARED
         else:
@@ -85,6 +96,12 @@ def _chief(owners: list[str]) -> str:
     counts = Counter(owners)
     most = max(counts.values(), default=0)
     return next((path for path in reversed(owners) if counts[path] == most), "")
+
+
+def _is_tie(owners: list[str]) -> bool:
+    """Whether a node joins weights of several modules, as many of one as of another."""
+    counts = Counter(owners).most_common(2)
+    return len(counts) > 1 and counts[0][1] == counts[1][1]
 
 
 def _lookup_of_tied(graph: Graph, node: Node, inputs: list[str], constant: dict[str, str]) -> bool:

@@ -11,6 +11,8 @@ import onnx
 
 from modelexport.ir.model import Model
 from modelexport.ir.text import text
+from modelexport.passes.evidence.names.counted import Counted, parameter_names
+from modelexport.passes.evidence.names.prefixes import Prefixes
 
 _FOREIGN = frozenset("/:; \t\n\\")
 _FLOATS = {1: 4, 10: 2, 11: 8, 16: 2}  # bytes of an element, by ONNX's number of the type
@@ -89,14 +91,25 @@ class ParameterIndex:
         self._by_spelling: dict[str, list[str]] | None = None
 
     @classmethod
-    def of(cls, model: Model) -> ParameterIndex:
-        """The index of every initializer of ``model``, at every depth.
+    def of(cls, model: Model, prefixes: Prefixes | None = None) -> ParameterIndex:
+        """The index of every initializer of ``model``, at every depth, and of weights that Constant nodes hold.
+
+        A name that a converter counted up names no module, nor does that of a shape or an axis.
 
         Exporters merge equal initializers. TorchScript then copies the one that is left to the other names through
         Identity nodes, which count as those parameters; and one that several nodes read and that has the same value
         everywhere, such as a bias of zeros, may be anyone's: its name makes a module known but places no node.
         """
-        index = cls(name for graph in model.graphs() for name in graph.initializers)
+        prefixes = Prefixes.of(model) if prefixes is None else prefixes
+        counted = Counted(model)
+        index = cls(())
+        for name in parameter_names(model):
+            plain = prefixes.parameter_name(name) if prefixes else name
+            owner = owner_of(plain)
+            if owner is not None and not counted.has(name):
+                index.owner[name] = owner
+                index.add(owner)
+        index.owners = frozenset(index.owner.values())
         weights = Weights(model)
         for graph in model.graphs():
             for name in graph.initializers:

@@ -16,6 +16,7 @@ import onnx.defs
 _DECORATED = re.compile(r"([A-Z][A-Za-z0-9]*?)(?:_.*)?$")
 _CALL = re.compile(r"(.+)_([1-9][0-9]*)$")
 MAX_NAME, MAX_DEPTH = 8192, 256
+FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation
 _SEPARATORS = "/_:"
 _MAX_CUTS = 12
 
@@ -28,7 +29,7 @@ def scope_of_name(name: str, op_type: str) -> str | None:
     if not name or len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
         return None
     if name[0] != "/":
-        return scope_of_name(name[6:], "") if name.startswith("fused /") else None
+        return scope_of_name(name[6:], "") if name.startswith(FUSED) else None
     cut = name.rfind("/")
     tail = name[cut + 1 :]
     if tail == op_type or (tail.startswith(op_type) and op_type and tail[len(op_type) + 1 :].isdigit()):
@@ -41,7 +42,7 @@ def plain_scope(name: str, op_type: str) -> str | None:
     if len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
         return None
     scope, _, tail = name.removeprefix("fused ").rpartition("/")
-    if name[:1] != "/" and not name.startswith("fused /"):
+    if name[:1] != "/" and not name.startswith(FUSED):
         return None
     numbered = tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit()
     return scope if tail == op_type or numbered else None

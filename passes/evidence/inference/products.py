@@ -1,0 +1,157 @@
+"""One layer's product with its weight, and what belongs to it: bias, quantisation, scales, casts, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.inference.flow import Flow, Kind
+from modelexport.passes.evidence.names.slots import has_weights
+
+_LONGEST = 12
+_CHAIN = frozenset(
+    [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Cast",
+        "Mul",
+        "Div",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Identity",
+    ]
+)
+_SCALES = frozenset(["QuantizeLinear", "DequantizeLinear", "Cast", "Mul", "Identity"])
+_INTEGER = ("MatMulInteger", "ConvInteger")
+
+Found = list[tuple[int, str]]
+
+
+def products_before_biases(flow: Flow, paths: list[str | None]) -> Found:
+    """Products of no telling name, and all between them and a bias that a module adds to them."""
+    found: Found = []
+    for index, path in enumerate(paths):
+        if path is None or flow.nodes[index].op_type != "Add":
+            continue
+        data = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
+        if len(data) == 1 and len(flow.nodes[index].inputs) == 2 and _other_is_constant(flow, index, data[0]):
+            found.extend((each, path) for each in _back_to_product(flow, paths, index, path))
+    return found
+
+
+def _back_to_product(flow: Flow, paths: list[str | None], bias: int, path: str) -> list[int]:
+    """Nodes from the product to before the bias; none where something else is on the way."""
+    region: list[int] = []
+    waiting = [maker for maker in flow.before[bias] if flow.kind[maker] >= Kind.DATA]
+    inside = {bias}
+    ends = 0
+    while waiting:
+        index = waiting.pop()
+        if index in inside:
+            continue
+        node = flow.nodes[index]
+        if paths[index] is not None or any(reader not in inside for reader in flow.after[index]):
+            if node.op_type == "DynamicQuantizeLinear" or paths[index] == path:
+                ends += paths[index] == path
+                continue
+            return []
+        if len(region) >= _LONGEST:
+            return []
+        if _weighs(flow, index):
+            ends += 1
+        elif node.op_type in _CHAIN:
+            waiting.extend(maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA)
+        else:
+            return []
+        region.append(index)
+        inside.add(index)
+    return region if ends == 1 else []
+
+
+def biases_after_products(
+    flow: Flow, paths: list[str | None], placed: Callable[[int], bool], is_bias: Callable[[str], bool]
+) -> Found:
+    """What follows a module's product and is a part of it: its bias, and scales and casts on the way there."""
+    found: Found = []
+    taken: set[int] = set()
+    for start, path in enumerate(paths):
+        if path is None or not placed(start) or not _weighs(flow, start):
+            continue
+        chain: list[int] = []
+        index, added = start, False
+        sure = 0  # how much of the chain is the module's for certain
+        while len(flow.after[index]) == 1 and len(chain) < _LONGEST:
+            index = flow.after[index][0]
+            node = flow.nodes[index]
+            if paths[index] is not None or index in taken:
+                sure = len(chain) if paths[index] == path else sure
+                if paths[index] == path and node.op_type == "Add" and not added:
+                    added = True  # a copy of the sum may follow
+                    continue
+                break
+            if not added and node.op_type == "Add" and any(map(is_bias, node.inputs)):
+                chain.append(index)
+                added, sure = True, len(chain)
+            elif added and node.op_type == "Identity":
+                chain.append(index)
+                sure = len(chain)
+                break
+            elif not added and node.op_type in _SCALES and _scales(flow, index):
+                chain.append(index)
+                if flow.nodes[start].op_type in _INTEGER and node.op_type in ("Cast", "Mul"):
+                    sure = len(chain)
+            else:
+                break
+        taken.update(chain[:sure])
+        found.extend((each, path) for each in chain[:sure])
+    return found
+
+
+def _weighs(flow: Flow, index: int) -> bool:
+    """Whether a node multiplies data with a constant."""
+    node = flow.nodes[index]
+    if not has_weights(node.op_type) or category(node.op_type) is not Category.COMPUTE:
+        return False
+    return any(_is_constant(flow, value) for value in node.inputs if value)
+
+
+def _scales(flow: Flow, index: int) -> bool:
+    return flow.nodes[index].op_type != "Mul" or sum(flow.kind[maker] >= Kind.DATA for maker in flow.before[index]) < 3
+
+
+def _other_is_constant(flow: Flow, index: int, data: int) -> bool:
+    made = set(flow.nodes[data].outputs)
+    return all(value in made or _is_constant(flow, value) for value in flow.nodes[index].inputs if value)
+
+
+def _is_constant(flow: Flow, value: str) -> bool:
+    maker = flow.graph.producer(value)
+    if maker is None:
+        return flow.is_weight(value)
+    return flow.kind[flow.position[maker.id]] == Kind.CONSTANT
+
+
+def recurrent_without_names(flow: Flow, paths: list[str | None], recurrent: frozenset[str]) -> list[int]:
+    """Open recurrent operators."""
+    found: list[int] = []
+    for index, node in enumerate(flow.nodes):
+        if paths[index] is None and node.op_type in recurrent:
+            found.append(index)
+    return found
+
+
+def behind_recurrent(flow: Flow, paths: list[str | None], index: int) -> list[int]:
+    """Open nodes that only give a recurrent operator's result its shape."""
+    shaping = ("Squeeze", "Transpose", "Reshape")
+    return [reader for reader in flow.after[index] if paths[reader] is None and flow.nodes[reader].op_type in shaping]
+
+
+def only_moves(flow: Flow, paths: list[str | None], path: str) -> bool:
+    """Whether no node that is placed in ``path`` computes anything: what it is made for is among the open nodes."""
+    return all(
+        category(node.op_type) is not Category.COMPUTE
+        for node, placed in zip(flow.nodes, paths, strict=True)
+        if placed == path
+    )
