@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from modelexport.frontend.export.apart import Apart, set_apart
 from modelexport.frontend.export.attributing import apply_scopes
 from modelexport.frontend.export.exported import Exported, ExporterName
-from modelexport.frontend.export.pipelines import build_pipeline, trace_file
+from modelexport.frontend.export.pipelines import build_pipeline, has_onnxruntime
 from modelexport.frontend.export.publish import publish, scratch_folder
 from modelexport.frontend.export.result import Measurements, Saved, build_result, read_saved
 from modelexport.frontend.export.steps import Steps
@@ -24,9 +25,9 @@ from modelexport.frontend.inputs.names import check_names
 from modelexport.frontend.inputs.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.settings import Settings
-from modelexport.frontend.torch.state import kept_buffers
-from modelexport.frontend.trace.module_trace import ModelTrace, runs, trace_model
-from modelexport.frontend.trace.naming import ModuleNames
+from modelexport.frontend.torch.torch_internals import ready
+from modelexport.frontend.trace.seen import Seen, seen, unwatched
+from modelexport.frontend.trace.watching import watching
 from modelexport.ir.errors import ExportError, InputError, OutputError
 from modelexport.ir.io.atomic import check_writable
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
@@ -63,7 +64,7 @@ class ExportJob:
         steps = Steps(self.settings, self.target)
         try:
             self._prepare()
-            with scratch_folder(self.target) as scratch, kept_buffers(self.model):
+            with scratch_folder(self.target) as scratch:
                 result = self._run(steps, scratch)
         except BaseException as error:
             steps.failed(error)
@@ -89,10 +90,8 @@ class ExportJob:
         self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords, self.model)
         steps.generated(self.inputs)
         steps.found(self.model)
-        trace = self._trace()
-        steps.traced(trace)
-        check_memory(self.environment.memory_limit_mb, "after the trace")
-        exported = self._export()
+        apart = self._apart()
+        exported = self._export(steps)
         check_names(exported.proto.graph, self.options.torch, exported.weights)
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
         check_memory(self.environment.memory_limit_mb, "after the export")
@@ -102,7 +101,7 @@ class ExportJob:
             external_data=self.options.external_data,
             read_weights=not self.pipeline.annotates_only,
         )
-        graph.modules = trace.modules
+        graph.modules = self.seen.modules
         if self.settings.evidence == "scope":
             apply_scopes(graph, exported.paths)
         reading = time.perf_counter() - began
@@ -114,7 +113,7 @@ class ExportJob:
             opset_version=opset,
             warnings=list(self.warnings),
         )
-        report = self._tag(graph, scratch)
+        report = self._tag(graph, self._traced(apart, scratch))
         steps.tagged(graph, self.pipeline.recorded())
         saved = self._save(graph, exported, scratch)
         check_memory(self.environment.memory_limit_mb, "before the files are put in place")
@@ -127,29 +126,17 @@ class ExportJob:
             files,
             exported.exporter,
             opset,
-            trace,
+            self.seen,
             saved,
             self.warnings,
             self._measurements(report, reading),
         )
 
-    def _trace(self) -> ModelTrace:
-        if self.settings.evidence == "parameter":
-            return ModelTrace(ModuleNames(self.model).table(), (), ())
-        try:
-            return trace_model(self.model, self.inputs.args, self.inputs.kwargs)
-        except ExportError as error:
-            if self.settings.evidence == "trace" or not runs(self.model, self.inputs.args, self.inputs.kwargs):
-                raise
-            # Models that compile parts of themselves (torch.cond does) can't be watched, yet exporters can trace them.
-            self.warnings.append(f"the model can't be watched, so its modules are listed without calls: {error}")
-            return ModelTrace(ModuleNames(self.model).table(), (), ())
-
-    def _export(self) -> Exported:
+    def _export(self, steps: Steps) -> Exported:
         failures: list[str] = []
         for exporter in self.options.order:
             try:
-                exported = self._export_with(exporter)
+                exported = self._watched(exporter, steps)
             except ExportError as error:
                 failures.append(str(error))
                 if exporter == self.options.order[-1]:
@@ -161,6 +148,48 @@ class ExportJob:
             self.warnings += [f"{failure}; the {exporter} exporter was used instead" for failure in failures]
             return exported
         raise AssertionError("unreachable: there is always an exporter to try")
+
+    def _watched(self, exporter: ExporterName, steps: Steps) -> Exported:
+        """One export, watched: what was seen is in ``self.seen``."""
+        self.seen: Seen = unwatched(self.model)
+        if self.settings.evidence == "parameter":
+            steps.traced(self.seen)
+            return self._export_with(exporter)
+        ready(exporter)
+        with watching(self.model) as watch:
+            try:
+                exported = self._export_with(exporter)
+            except BaseException:
+                if watch.operation_trace_length:  # the model ran; what failed came after
+                    steps.traced(seen(self.model, watch))
+                raise
+        self.seen = seen(self.model, watch)
+        steps.traced(self.seen)
+        return exported
+
+    def _apart(self) -> Apart | None:
+        """The copy that the eager trace will run on, where tags come from one."""
+        if self.settings.evidence != "trace" or not has_onnxruntime():
+            return None
+        try:
+            return set_apart(self.model, self.inputs)
+        except ExportError as error:
+            self._without_trace(error)
+            return None
+
+    def _traced(self, apart: Apart | None, scratch: Path) -> Path | None:
+        """The eager trace as a file for value-attribution; None where there is none."""
+        if apart is not None:
+            try:
+                return apart.write(scratch)
+            except ExportError as error:
+                self._without_trace(error)
+        if self.settings.evidence == "trace":
+            self.pipeline = build_pipeline(self.settings, traced=False)
+        return None
+
+    def _without_trace(self, error: ExportError) -> None:
+        self.warnings.append(f"no operator trace, so tags come from weights alone: {error}")
 
     def _export_with(self, exporter: ExporterName) -> Exported:
         if exporter == "torchscript":
@@ -178,10 +207,9 @@ class ExportJob:
             strict_opset=self.settings.exporter == "dynamo" or self.options.order == ("dynamo",),
         )
 
-    def _tag(self, graph: Model, scratch: Path) -> RunReport:
-        with trace_file(self.settings, self.model, self.inputs) as trace:
-            context = PassContext(trace=trace, memory_limit_mb=self.environment.memory_limit_mb)
-            report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
+    def _tag(self, graph: Model, trace: Path | None) -> RunReport:
+        context = PassContext(trace=trace, memory_limit_mb=self.environment.memory_limit_mb)
+        report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
         if self.environment.auxiliary_debug:
             from modelexport.frontend.export.auxiliary import log_auxiliary
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelexport.ir.facts import Fact
@@ -16,12 +12,9 @@ from modelexport.passes.pipeline.base import Pass
 from modelexport.passes.pipeline.text import Element, Pipeline
 
 if TYPE_CHECKING:
-    import torch
-
-    from modelexport.frontend.inputs.example_inputs import Inputs
     from modelexport.frontend.settings import Settings
 
-SCOPES, EMBEDDING = "scope-attribution", "attribute-embedding"
+SCOPES, EMBEDDING, VALUES = "scope-attribution", "attribute-embedding", "value-attribution"
 _WITHOUT_WEIGHTS = frozenset(
     {SCOPES, EMBEDDING, "context-inheritance", "fallback-tagging", "coverage-validation", "strip-tags"}
 )
@@ -49,8 +42,11 @@ class Plan:
         return self.pipeline.recorded()
 
 
-def build_pipeline(settings: Settings) -> Plan:
+def build_pipeline(settings: Settings, *, traced: bool = True) -> Plan:
     """Parse the pipeline, put other evidence in the place of scopes, leave the embedding out, pass ``torch_nn`` on.
+
+    Args:
+        traced: whether there is a trace for value-attribution, where tags come from one.
 
     Raises:
         PipelineError: the text does not parse, or its order can't work.
@@ -60,7 +56,9 @@ def build_pipeline(settings: Settings) -> Plan:
     for element in Pipeline.parse(settings.pipeline).elements:
         if element.step.name == SCOPES and settings.evidence != "scope":
             instead = Pipeline.parse(_INSTEAD_OF_SCOPES[settings.evidence])
-            elements += [Element(step, element.named, element.column) for step in instead if _is_usable(step)]
+            elements += [
+                Element(step, element.named, element.column) for step in instead if traced or step.name != VALUES
+            ]
             assume = frozenset({Fact.SCOPED})
         elif element.step.name == EMBEDDING and not settings.embed:
             continue
@@ -69,26 +67,9 @@ def build_pipeline(settings: Settings) -> Plan:
     return Plan(Pipeline(tuple(element.step for element in elements), tuple(elements)), assume)
 
 
-@contextmanager
-def trace_file(settings: Settings, model: torch.nn.Module, inputs: Inputs) -> Iterator[Path | None]:
-    """The eager trace as a file for value-attribution, while the passes run; None where it is not needed."""
-    if settings.evidence != "trace" or not has_onnxruntime():
-        yield None
-        return
-    from modelexport.frontend.trace.value_trace import write_trace
-
-    example = (*inputs.args, inputs.kwargs) if inputs.args and inputs.kwargs else inputs.kwargs or inputs.args
-    with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
-        yield write_trace(model, example, Path(folder) / "example.htptrace", twins=())
-
-
 def has_onnxruntime() -> bool:
     """Whether graphs can be run here."""
     return find_spec("onnxruntime") is not None
-
-
-def _is_usable(step: Pass) -> bool:
-    return step.name != "value-attribution" or has_onnxruntime()
 
 
 def _fitted(step: Pass, settings: Settings) -> Pass:

@@ -21,7 +21,7 @@ from modelexport.ir.text import text
 
 if TYPE_CHECKING:
     from modelexport.frontend.settings import Settings
-    from modelexport.frontend.trace.module_trace import ModelTrace
+    from modelexport.frontend.trace.seen import Seen
 
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _WEIGHTS = frozenset(
@@ -112,7 +112,7 @@ def build_result(
     files: Mapping[str, Path],
     exporter: str,
     opset_version: int,
-    trace: ModelTrace,
+    trace: Seen,
     saved: Saved,
     warnings: Sequence[str],
     measured: Measurements,

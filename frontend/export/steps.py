@@ -11,8 +11,8 @@ from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.monitor.feed import hierarchy_fields, tagging_fields
 from modelexport.frontend.monitor.protocol import Monitor
-from modelexport.frontend.trace.module_trace import ModelTrace
 from modelexport.frontend.trace.naming import ModuleNames
+from modelexport.frontend.trace.seen import Seen
 
 if TYPE_CHECKING:
     from modelexport.frontend.settings import Settings
@@ -85,7 +85,7 @@ class Steps:
             table = ModuleNames(model).table()
             self.done(HTPExportStep.HIERARCHY, **hierarchy_fields(table, torch_nn=self._torch_nn))
 
-    def traced(self, trace: ModelTrace) -> None:
+    def traced(self, trace: Seen) -> None:
         """TRACE: how often and in which order the modules were called."""
         if self.monitors:
             fields = hierarchy_fields(trace.modules, calls=trace.calls or None, torch_nn=self._torch_nn)

@@ -19,7 +19,7 @@ from urllib.request import getproxies
 import torch
 
 from modelexport.frontend.inputs.example_inputs import Inputs, infer, normalise
-from modelexport.frontend.trace.module_trace import first_line
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.ir.errors import InputError, MissingExtraError
 
 FACTORIES = ("get_model", "build_model", "create_model", "model")

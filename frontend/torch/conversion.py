@@ -11,7 +11,7 @@ from typing import TypeVar
 import onnx
 from onnx import version_converter
 
-from modelexport.frontend.trace.module_trace import first_line
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.ir.errors import ExportError
 
 Message = TypeVar("Message", onnx.TensorProto, onnx.AttributeProto)

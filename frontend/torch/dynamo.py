@@ -17,6 +17,7 @@ from modelexport.frontend.export.weights import taken_out
 from modelexport.frontend.inputs.example_inputs import Inputs
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.conversion import convert
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.frontend.torch.state import (
     kept_model,
     kept_random_state,
@@ -24,7 +25,6 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
-from modelexport.frontend.trace.module_trace import first_line
 from modelexport.ir.errors import ExportError
 from modelexport.ir.io.embedded_tags import NAME_SCOPES
 from modelexport.ir.modules.module import is_path

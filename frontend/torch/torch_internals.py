@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -35,3 +36,12 @@ def default_is_dynamo() -> bool:
     """Whether the installed torch exports through torch.export unless told otherwise."""
     parameter = export_parameters().get("dynamo")
     return parameter is not None and parameter.default is True
+
+
+def ready(exporter: str) -> None:
+    """Import what the exporter (``torchscript`` or ``dynamo``) is made of; torch does it when it exports."""
+    if exporter == "torchscript":
+        torchscript_utils()
+    else:
+        with suppress(ImportError):  # a torch that keeps it elsewhere
+            import_module("torch.onnx._internal.exporter._core")

@@ -15,6 +15,7 @@ from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import can_capture, captured_parameters, inputs_to_initializers, lifted
 from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.torch.calls import TORCH_LOCK
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.frontend.torch.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
 from modelexport.frontend.torch.state import (
     kept_model,
@@ -23,7 +24,6 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
-from modelexport.frontend.trace.module_trace import first_line
 from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError
 

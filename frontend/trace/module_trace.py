@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from modelexport.frontend.torch.calls import TORCH_LOCK, Call, watch_calls
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.frontend.torch.state import evaluation_mode, kept_random_state
 from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError
@@ -73,7 +74,8 @@ def trace_model(
 ) -> ModelTrace:
     """Run ``model(*args, **kwargs)`` once, in evaluation mode and without gradients, and record it.
 
-    Training flags, random state and grad mode are as before on return, also after an exception.
+    Training flags, random state and grad mode are as before on return, also after an exception. What else a forward may
+    change is not: give a copy (``frontend/torch/copies.py``).
 
     Raises:
         ExportError: the forward failed; the cause is chained.
@@ -91,23 +93,6 @@ def trace_model(
         except Exception as error:  # user code may raise anything; it is chained and told
             raise ExportError(f"{type(model).__name__}: forward failed: {first_line(error)}") from error
     return ModelTrace(names.table(recorder.counts), tuple(recorder.events), tuple(recorder.calls))
-
-
-def runs(model: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
-    """Whether ``model(*args, **kwargs)`` succeeds when nobody watches."""
-    with TORCH_LOCK, kept_random_state(), evaluation_mode(model), torch.no_grad():
-        try:
-            model(*args, **(kwargs or {}))
-        except Exception:  # noqa: BLE001 - user code may raise anything, and that it does is the answer
-            return False
-    return True
-
-
-def first_line(error: BaseException) -> str:
-    """First non-empty line of an error's message, cut to a readable length; else the error's class."""
-    lines = (line.strip() for line in str(error).splitlines())
-    line = next((line for line in lines if line), "")
-    return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
 
 
 class _Recorder(TorchFunctionMode):

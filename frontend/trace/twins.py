@@ -16,6 +16,7 @@ import torch
 
 from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.inputs.example_inputs import Inputs
+from modelexport.frontend.torch.copies import copied
 from modelexport.ir.arrays import Array
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ExportError, InputError, MissingExtraError
@@ -35,13 +36,14 @@ def twin_views(
     kinds: Iterable[str],
     chunk_bytes: int = 256 << 20,
 ) -> tuple[list[ViewBuilder], dict[str, str]]:
-    """(views, problems by exporter): one view for each exporter and example."""
+    """(views, problems by exporter): one view for each exporter and example. Copies of the model are exported."""
     views: list[ViewBuilder] = []
     problems: dict[str, str] = {}
     for kind in kinds:
         with tempfile.TemporaryDirectory(prefix="htptrace-") as folder:
             try:
-                exported = _EXPORTERS[kind](model, inputs, list(examples[0]))
+                twin, args, kwargs = copied((model, inputs.args, inputs.kwargs))
+                exported = _EXPORTERS[kind](twin, Inputs(args, kwargs, inputs.dynamic_axes), list(examples[0]))
             except (ExportError, InputError, ImportError) as error:
                 problems[kind] = str(error)
                 continue

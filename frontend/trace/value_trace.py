@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from modelexport.frontend.inputs.example_inputs import normalise
+from modelexport.frontend.torch.copies import copied
 from modelexport.frontend.trace.module_trace import ModelTrace, TraceEvent, trace_model
 from modelexport.frontend.trace.naming import module_paths
 from modelexport.frontend.trace.twins import twin_views
@@ -32,44 +33,51 @@ def write_trace(
     *,
     more_inputs: Sequence[Any] = (),
     twins: Iterable[str] = TWINS,
+    apart: bool = False,
 ) -> Path:
     """Run ``model`` once for each set of inputs and write what was seen to ``path``.
 
     Args:
-        model: left as it was: training flags, hooks, random state.
+        model: left as it was, and the inputs too: copies of them run.
         inputs: a tensor, a tuple or list of positional arguments, or a mapping of keyword arguments.
         path: the file to write, by custom ``*.htptrace``.
         more_inputs: further sets of inputs in the same form.
         twins: exporters whose own graph of the model is recorded too, so that shape arithmetic, masks and what else
             only exists in an exported graph is recognised. One that fails is noted in the file. Empty for a quick
             trace.
+        apart: ``model`` and ``inputs`` are for this run alone, so they need not be copied.
 
     Raises:
-        ExportError: the forward failed.
+        ExportError: the forward failed, or the model or its inputs can't be copied.
         OutputError: the file can't be written.
     """
-    return save_trace(record(model, inputs, more_inputs=more_inputs, twins=twins), path)
+    return save_trace(record(model, inputs, more_inputs=more_inputs, twins=twins, apart=apart), path)
 
 
 def record(
-    model: torch.nn.Module, inputs: Any, *, more_inputs: Sequence[Any] = (), twins: Iterable[str] = TWINS
+    model: torch.nn.Module,
+    inputs: Any,
+    *,
+    more_inputs: Sequence[Any] = (),
+    twins: Iterable[str] = TWINS,
+    apart: bool = False,
 ) -> Trace:
     """What :func:`write_trace` writes. Raises ExportError."""
     examples = [inputs, *more_inputs]
-    names = parameter_names(model)
     views: list[ViewBuilder] = []
     arrays: list[dict[str, Array]] = []
     dtypes: list[dict[str, str]] = []
     seen: ModelTrace | None = None
     for number, example in enumerate(examples):
         call = normalise(example, model=model)
-        leaves = dict(named_tensors(model, call.args, call.kwargs))
-        recorder = Recorder(names, leaves, number)
-        shown = trace_model(model, call.args, call.kwargs, on_event=recorder)
+        leaves = {name: leaf for name, leaf in named_tensors(model, call.args, call.kwargs) if is_plain(leaf)}
+        arrays.append({name: as_array(tensor).copy() if apart else as_array(tensor) for name, tensor in leaves.items()})
+        dtypes.append({name: str(tensor.dtype).removeprefix("torch.") for name, tensor in leaves.items()})
+        runner, args, kwargs = (model, call.args, call.kwargs) if apart else copied((model, call.args, call.kwargs))
+        recorder = Recorder(parameter_names(runner), dict(named_tensors(runner, args, kwargs)), number)
+        shown = trace_model(runner, args, kwargs, on_event=recorder)
         seen = seen or shown
         views.append(recorder.builder)
-        arrays.append({name: as_array(tensor) for name, tensor in leaves.items()})
-        dtypes.append({name: str(tensor.dtype).removeprefix("torch.") for name, tensor in leaves.items()})
     assert seen is not None
     table = list(seen.modules)
     index = {module.path: i for i, module in enumerate(table)}
@@ -130,7 +138,10 @@ def _version(tensor: torch.Tensor) -> int:
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether the elements can be read: not sparse, quantised, nested or without storage."""
+    """Whether the elements can be read: not sparse, quantised, nested, without storage, nor held by a class that has
+    its own idea of where they are (fake and sharded tensors do)."""
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return False
     return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested)
 
 

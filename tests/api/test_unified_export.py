@@ -263,8 +263,7 @@ def test_a_report_tells_why_another_strategy_failed(tmp_path: Path, monkeypatch:
     def refuse(*arguments: object, **options: object) -> None:
         raise ExportError("not this way")
 
-    monkeypatch.setattr("modelexport.frontend.export.job.trace_model", refuse)
-    monkeypatch.setattr("modelexport.frontend.export.job.runs", lambda *arguments: False)
+    monkeypatch.setattr("modelexport.frontend.export.job.apply_scopes", refuse)
     report = export_model(Mixer(), INPUT, tmp_path / "m.onnx", report=True, exporter="torchscript", **TORCHSCRIPT)
     assert report["summary"]["strategies_tried"] == ["htp", "usage_based"]
     metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
