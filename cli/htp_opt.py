@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from modelexport.cli.output import put, run_guarded
+from modelexport.cli.console import SHELLS, completion_script, put, run_guarded, show_version
 
 EPILOG = """\b
 Examples:
@@ -54,22 +54,9 @@ class File(click.ParamType[str]):
         return [CompletionItem(incomplete, type="file")]
 
 
-def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        put(f"htp-opt {version('modelexport')}")
-        ctx.exit()
-
-
 def _show_completion(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value and not ctx.resilient_parsing:
-        from click.shell_completion import get_completion_class
-
-        maker = get_completion_class(value)
-        if maker is None:  # the option's choices are shells that click knows
-            raise click.UsageError(f"no completion for {value}")
-        put(maker(cli, {}, "htp-opt", "_HTP_OPT_COMPLETE").source())
+        put(completion_script(cli, "htp-opt", value))
         ctx.exit()
 
 
@@ -105,17 +92,18 @@ def _show_completion(ctx: click.Context, param: click.Parameter, value: str | No
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", count=True, help="Say what each pass did; twice: the debug log.")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the debug log.")
-@click.option("--completion", type=click.Choice(["bash", "zsh", "fish"]), is_eager=True, expose_value=False,
+@click.option("--completion", type=click.Choice(SHELLS), is_eager=True, expose_value=False,
               callback=_show_completion, help="Print the completion script of a shell.")  # fmt: skip
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show it.")
 def cli(**options: Any) -> int:
     """Say which nn.Module every operator of an ONNX model is from.
 
     Reads INPUT ('-' is stdin), runs a pipeline of passes over it, and writes the result to OUTPUT.
     """
-    from modelexport.cli.htp_opt_run import Job
+    from modelexport.cli.opt.job import Job
+    from modelexport.cli.opt.options import Options
 
-    return Job(**options).run()
+    return Job(Options(**options)).run()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from modelexport.cli.common import show_version, talk_options
-from modelexport.cli.output import run_guarded
+from modelexport.cli.console import run_guarded, show_version
+from modelexport.cli.options import talk_options
 
 # By task, as the help shows them: name -> one line. The module is commands/<name>.py; the line is the first sentence
 # of the command's own help, which a test compares.

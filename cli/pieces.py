@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelexport.cli.output import progress, say, warn
+from modelexport.cli.console import progress, say, warn
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def read_whole(path: Path) -> Model:
     """The model with its modules: its own tags, else what is found in it."""
-    from modelexport.cli.common import talk
+    from modelexport.cli.options import talk
     from modelexport.passes.pipeline.attributed import attributed_model
 
     return attributed_model(path, say if talk().verbose else None)

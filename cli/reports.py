@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from modelexport.cli.common import talk
-from modelexport.cli.output import table, warn
+from modelexport.cli.console import warn
+from modelexport.cli.options import talk
 from modelexport.cli.source import InputShape, shapes_of
+from modelexport.cli.tables import table
 
 if TYPE_CHECKING:
     from modelexport.analysis.module_rows import ModuleRow

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelexport.cli.common import format_option, talk, talk_options
-from modelexport.cli.output import module_tree, put, put_json, report_error, source_table, summary_text, table, warn
+from modelexport.cli.console import put, put_json, report_error, warn
+from modelexport.cli.options import format_option, talk, talk_options
+from modelexport.cli.tables import module_tree, source_table, summary_text, table
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model

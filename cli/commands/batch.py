@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from modelexport.cli.common import talk, talk_options
-from modelexport.cli.output import put, warn
+from modelexport.cli.console import put, warn
+from modelexport.cli.options import talk, talk_options
 
 if TYPE_CHECKING:
     from modelexport.cli.batching.manifest import Entry

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from modelexport.cli.output import put
-
-SHELLS = ("bash", "zsh", "fish")
+from modelexport.cli.console import SHELLS, completion_script, put
 
 
 @click.command("completion", short_help="Print the completion script of a shell.")
@@ -20,12 +18,6 @@ def command(shell: str, program: str) -> None:
       eval "$(modelexport completion bash)"
       modelexport completion fish > ~/.config/fish/completions/modelexport.fish
     """
-    from click.shell_completion import get_completion_class
-
     from modelexport.cli.modelexport import cli
 
-    maker = get_completion_class(shell)
-    if maker is None:  # the choices above are click's own shells
-        raise click.UsageError(f"no completion for {shell}")
-    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    put(maker(cli, {}, program, variable).source())
+    put(completion_script(cli, program, shell))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelexport.cli.common import format_option, talk_options
-from modelexport.cli.output import put, put_json, table, warn
+from modelexport.cli.console import put, put_json, warn
+from modelexport.cli.options import format_option, talk_options
 from modelexport.cli.reports import (
     chosen_rows,
     csv_text,
@@ -18,6 +18,7 @@ from modelexport.cli.reports import (
     tree_options,
     tree_table,
 )
+from modelexport.cli.tables import table
 
 if TYPE_CHECKING:
     from modelexport.analysis.costing.report import CostReport, NodeCost

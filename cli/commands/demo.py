@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from modelexport.cli.common import format_option, talk, talk_options
-from modelexport.cli.output import put, put_json, summary_text
+from modelexport.cli.console import put, put_json
+from modelexport.cli.options import format_option, talk, talk_options
 from modelexport.cli.source import require_torch
+from modelexport.cli.tables import summary_text
 
 
 @click.command("demo", short_help="Export a small built-in transformer and show its module tree.")

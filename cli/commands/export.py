@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from modelexport.cli.common import format_option, talk, talk_options
-from modelexport.cli.output import put, put_json, source_table, warn
+from modelexport.cli.console import put, put_json, warn
+from modelexport.cli.options import format_option, talk, talk_options
 from modelexport.cli.source import Shapes, check_output, open_source, shapes_of, source_options
+from modelexport.cli.tables import source_table
 
 
 @dataclass(frozen=True, slots=True)

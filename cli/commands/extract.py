@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from modelexport.cli.common import format_option, talk_options
-from modelexport.cli.output import put, put_json
+from modelexport.cli.console import put, put_json
+from modelexport.cli.options import format_option, talk_options
 from modelexport.cli.running_inputs import input_options
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from modelexport.cli.common import format_option, talk, talk_options
+from modelexport.cli.options import format_option, talk, talk_options
 
 
 @click.command("retag", short_help="Carry tags from a model to its optimised version.")

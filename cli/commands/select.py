@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelexport.cli.common import talk, talk_options
-from modelexport.cli.output import put, report_error, table, warn
+from modelexport.cli.console import put, report_error, warn
+from modelexport.cli.options import talk, talk_options
+from modelexport.cli.tables import table
 
 if TYPE_CHECKING:
     from modelexport.core.selection import Selection

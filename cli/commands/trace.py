@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from modelexport.cli.common import talk, talk_options
-from modelexport.cli.output import put
+from modelexport.cli.console import put
+from modelexport.cli.options import talk, talk_options
 from modelexport.cli.source import check_output, open_source, shapes_of, source_options
 
 

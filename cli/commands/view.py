@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelexport.cli.common import talk, talk_options
-from modelexport.cli.output import put, put_bytes, warn
+from modelexport.cli.console import put, put_bytes, warn
+from modelexport.cli.options import talk, talk_options
 from modelexport.cli.source import check_output
 
 if TYPE_CHECKING:

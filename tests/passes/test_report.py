@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelexport.cli.output import explanation_text, module_tree, summary_text, table
+from modelexport.cli.tables import explanation_text, module_tree, summary_text, table
 from modelexport.ir import Attribution, Source
 from modelexport.passes.report import explanation, model_summary, sources_line
 from modelexport.passes.testing import make_model

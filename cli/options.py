@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import click
 
-from modelexport.cli.output import put, say
+from modelexport.cli.console import listen, say
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -32,14 +31,7 @@ class Talk:
 
     def listen(self, context: click.Context) -> None:
         """Let the library's log go to stderr until the command ends."""
-        logger = logging.getLogger("modelexport")
-        level = logging.DEBUG if self.debug else logging.INFO
-        if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
-            handler, before = _EchoHandler(), logger.level
-            logger.addHandler(handler)
-            context.call_on_close(partial(logger.setLevel, before))
-            context.call_on_close(partial(logger.removeHandler, handler))
-        logger.setLevel(level)
+        listen(context, logging.DEBUG if self.debug else logging.INFO)
 
     @contextmanager
     def around_model_code(self) -> Iterator[None]:
@@ -69,13 +61,6 @@ def _torch_silenced() -> Iterator[None]:
 
 def _refuse(record: logging.LogRecord) -> bool:
     return False
-
-
-class _EchoHandler(logging.Handler):
-    """Writes to whatever stderr is at the time of the record."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 def talk_options(function: _Function) -> _Function:
@@ -109,12 +94,3 @@ def _remember(context: click.Context, parameter: click.Parameter, value: bool) -
     if value:
         setattr(state, str(parameter.name), True)
         state.listen(root)
-
-
-def show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Callback of ``--version``."""
-    if value and not context.resilient_parsing:
-        from importlib.metadata import version
-
-        put(f"{context.find_root().info_name} {version('modelexport')}")
-        context.exit()

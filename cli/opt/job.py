@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from modelexport.cli import output as out
-from modelexport.cli.htp_opt_options import STREAM, Options
+from modelexport.cli import console as out
+from modelexport.cli import tables
+from modelexport.cli.opt.options import STREAM, Options
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
@@ -23,19 +25,22 @@ if TYPE_CHECKING:
     from modelexport.passes.pipeline.run import Instrument, RunReport
 
 
-class Job(Options):
-    """One run."""
+class Job:
+    """One run with these options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
 
     def run(self) -> int:
         """Do it, and return the exit status. Raises ModelExportError, click.UsageError and out.ReaderGone."""
-        if self.list_passes:
+        if self.options.list_passes:
             return self._list_passes()
-        if self.form is not None:
+        if self.options.form is not None:
             raise click.UsageError("--format belongs to --list-passes; the report has --report")
-        self.check_usage()
+        self.options.check_usage()
         self._listen()
-        self.check_files()
-        self.check_names()
+        self.options.check_files()
+        self.options.check_names()
         with _fewer_collections():
             return self._work()
 
@@ -46,13 +51,13 @@ class Job(Options):
 
         reproducer = self._make_reproducer()
         manager = PassManager(
-            self.pipeline,
+            self.options.pipeline,
             [*self._instruments(), *([reproducer] if reproducer else [])],
-            verify_each=not self.no_verify_each,
+            verify_each=not self.options.no_verify_each,
             context=self._context(),
-            keep_going=self.keep_going,
+            keep_going=self.options.keep_going,
         )
-        model = load_model(sys.stdin.buffer if self.input == STREAM else str(self.input))
+        model = load_model(sys.stdin.buffer if self.options.input == STREAM else str(self.options.input))
         gc.freeze()
         try:
             run = manager.run(model)
@@ -70,11 +75,11 @@ class Job(Options):
         problems = [str(finding) for finding in run.findings] + self._checker_problems(model)
         for problem in problems:
             out.say(f"error: {out.one_line(problem)}")
-        refused = bool(problems) and not self.keep_going
+        refused = bool(problems) and not self.options.keep_going
         if not refused:
             self._write(model)
         self._times(run)
-        self._print(model, run, silent=refused and self.output is not None)
+        self._print(model, run, silent=refused and self.options.output is not None)
         return out.FINDINGS if problems else 0
 
     def _context(self) -> PassContext:
@@ -82,43 +87,40 @@ class Job(Options):
         from modelexport.passes.pipeline.base import PassContext
 
         return PassContext(
-            reference=Path(self.reference) if self.reference is not None else None,
-            trace=Path(self.trace) if self.trace is not None else None,
+            reference=Path(self.options.reference) if self.options.reference is not None else None,
+            trace=Path(self.options.trace) if self.options.trace is not None else None,
             memory_limit_mb=memory_limit_mb(),
-            progress=out.progress if sys.stderr.isatty() and not self.quiet else None,
+            progress=out.progress if sys.stderr.isatty() and not self.options.quiet else None,
         )
 
     def _instruments(self) -> list[Instrument]:
         from modelexport.passes.pipeline import instruments
 
         found: list[Instrument] = []
-        if self.verbose and not self.quiet:
-            found.append(instruments.Progress(lambda text: out.say(text, newline=False)))
-        if self.print_ir_before or self.print_ir_after:
-            found.append(
-                instruments.IrPrinter(
-                    lambda text: out.say(text, newline=False), before=self.print_ir_before, after=self.print_ir_after
-                )
-            )
-        if self.time_passes:
+        if self.options.verbose and not self.options.quiet:
+            found.append(instruments.Progress(_say_on))
+        if self.options.print_ir_before or self.options.print_ir_after:
+            before, after = self.options.print_ir_before, self.options.print_ir_after
+            found.append(instruments.IrPrinter(_say_on, before=before, after=after))
+        if self.options.time_passes:
             found.append(instruments.Timing())
         return found
 
     def _make_reproducer(self) -> Reproducer | None:
-        if self.reproducer is None:
+        if self.options.reproducer is None:
             return None
         from modelexport.passes.pipeline.reproducer import Reproducer
 
-        arguments: list[str] = ["--no-verify-each"] if self.no_verify_each else []
-        for option, path in (("--trace", self.trace), ("--reference", self.reference)):
+        arguments: list[str] = ["--no-verify-each"] if self.options.no_verify_each else []
+        for option, path in (("--trace", self.options.trace), ("--reference", self.options.reference)):
             if path is not None:
                 arguments += [option, os.path.abspath(path)]
-        return Reproducer(Path(self.reproducer), arguments)
+        return Reproducer(Path(self.options.reproducer), arguments)
 
     # The result
 
     def _checker_problems(self, model: Model) -> list[str]:
-        if not self.check:
+        if not self.options.check:
             return []
         from modelexport.cli.checking import check_model
 
@@ -127,35 +129,35 @@ class Job(Options):
 
     def _write(self, model: Model) -> None:
         """Data, model, sidecar, one after the other; where one of them fails, none of the later ones appears."""
-        if self.dry_run:
-            if self.output is not None and not self.quiet:
-                out.say(f"dry run: {self.output} is not written")
+        if self.options.dry_run:
+            if self.options.output is not None and not self.options.quiet:
+                out.say(f"dry run: {self.options.output} is not written")
             return
         self._write_main(model)
-        if self.sidecar_target is not None:
+        if self.options.sidecar_target is not None:
             from modelexport.ir.io.atomic import atomic_output
 
-            with atomic_output(Path(self.sidecar_target)) as stream:
+            with atomic_output(Path(self.options.sidecar_target)) as stream:
                 self._write_hierarchy(model, stream)
 
     def _write_main(self, model: Model) -> None:
-        if self.output is None:
+        if self.options.output is None:
             return
-        if self.emit != "onnx":
+        if self.options.emit != "onnx":
             text = self._emitted(model)
-            if self.output == STREAM:
+            if self.options.output == STREAM:
                 out.put(text.rstrip("\n"))
                 return
             from modelexport.ir.io.atomic import atomic_output
 
-            with atomic_output(Path(self.output)) as stream:
+            with atomic_output(Path(self.options.output)) as stream:
                 stream.write(text.encode("utf-8", "backslashreplace"))
-        elif self.output == STREAM:
+        elif self.options.output == STREAM:
             from modelexport.ir.io.external.external_data import may_have_external_data
             from modelexport.ir.io.writer import to_bytes
 
             data = to_bytes(model)
-            if may_have_external_data(data) and not self.quiet:
+            if may_have_external_data(data) and not self.options.quiet:
                 out.warn("the model on stdout keeps its references to external data")
             out.put_bytes(data)
         else:
@@ -164,16 +166,16 @@ class Job(Options):
             known = len(model.warnings)
             save_model(
                 model,
-                self.output,
-                external_data=self.external_data,  # type: ignore[arg-type]  # click has checked the choice
-                allow_outside_data=self.allow_outside_data,
+                self.options.output,
+                external_data=self.options.external_data,  # type: ignore[arg-type]  # click has checked the choice
+                allow_outside_data=self.options.allow_outside_data,
             )
-            if not self.quiet:
+            if not self.options.quiet:
                 for line in model.warnings[known:]:
                     out.warn(line)
 
     def _emitted(self, model: Model) -> str:
-        if self.emit == "text":
+        if self.options.emit == "text":
             from modelexport.ir.dump import dump
 
             return dump(model)
@@ -185,85 +187,86 @@ class Job(Options):
         """The sidecar, with the tags that the model carries."""
         from modelexport.ir.io.sidecar import write_sidecar
 
-        pipeline = self.pipeline
+        pipeline = self.options.pipeline
         torch_nn = all(getattr(step, "torch_nn", True) for step in pipeline)
         write_sidecar(model, stream, pipeline=pipeline.recorded(), model_path=self._named_output(), torch_nn=torch_nn)
 
     def _named_output(self) -> str:
         """The model that reports and sidecars speak of: the output, else the input."""
-        writes = self.output not in (None, STREAM) and self.emit == "onnx" and not self.dry_run
-        return str(self.output if writes else self.input)
+        writes = self.options.output not in (None, STREAM) and self.options.emit == "onnx" and not self.options.dry_run
+        return str(self.options.output if writes else self.options.input)
 
     def _print(self, model: Model, run: RunReport, *, silent: bool) -> None:
         """The result on stdout. ``silent``: what was to be written was not, so only what was asked for is printed."""
         from modelexport.passes.report import explanation, model_summary, sources_line
 
-        writes = self.output is not None and not self.dry_run
-        stdout_taken = writes and self.output == STREAM
-        if not writes and self.emit != "onnx":
+        writes = self.options.output is not None and not self.options.dry_run
+        stdout_taken = writes and self.options.output == STREAM
+        if not writes and self.options.emit != "onnx":
             out.put(self._emitted(model).rstrip("\n"))
             stdout_taken = True
-        wanted = self.report or ("table" if not writes and self.emit == "onnx" else None)
-        decisions = explanation(model, self.explain) if self.explain else None
+        wanted = self.options.report or ("table" if not writes and self.options.emit == "onnx" else None)
+        decisions = explanation(model, self.options.explain) if self.options.explain else None
         if wanted == "json":
             summary = model_summary(model, self._named_output())
             if decisions is not None:
-                summary["explain"] = {"pass": self.explain, "decisions": decisions}
+                summary["explain"] = {"pass": self.options.explain, "decisions": decisions}
             out.put_json(summary, to_stderr=stdout_taken)
             return
         if decisions is not None:
-            notes = next(each.result for each in run.runs if each.name == self.explain)
-            out.put(
-                out.explanation_text(str(self.explain), notes.skipped, notes.notes, decisions), to_stderr=stdout_taken
-            )
-        if self.report == "table" or (wanted and decisions is None):
-            out.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken)
-        elif writes and not silent and not self.quiet:
-            out.say(f"{self.output if self.output != STREAM else 'stdout'}: {sources_line(model)}")
+            notes = next(each.result for each in run.runs if each.name == self.options.explain)
+            text = tables.explanation_text(str(self.options.explain), notes.skipped, notes.notes, decisions)
+            out.put(text, to_stderr=stdout_taken)
+        if self.options.report == "table" or (wanted and decisions is None):
+            tables.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken)
+        elif writes and not silent and not self.options.quiet:
+            out.say(f"{self.options.output if self.options.output != STREAM else 'stdout'}: {sources_line(model)}")
 
     # Talk
 
     def _list_passes(self) -> int:
         from modelexport.passes.pipeline.listing import list_passes
 
-        listing, warnings = list_passes(docs=self.form != "json")
+        listing, warnings = list_passes(docs=self.options.form != "json")
         for line in warnings:
             out.warn(line)
-        if self.form == "json":
+        if self.options.form == "json":
             out.put_json(listing)
         else:
-            out.put(out.listing_text(listing))
+            out.put(tables.listing_text(listing))
         return 0
 
     def _listen(self) -> None:
-        import logging
-
-        level = logging.DEBUG if self.debug or self.verbose > 1 else logging.INFO if self.verbose else logging.WARNING
-        logger = logging.getLogger("modelexport")
-        logger.setLevel(level)
-        if not any(isinstance(handler, out.TalkHandler) for handler in logger.handlers):
-            logger.addHandler(out.TalkHandler())
+        options = self.options
+        level = logging.INFO if options.verbose else logging.WARNING
+        if options.debug or options.verbose > 1:
+            level = logging.DEBUG
+        out.listen(click.get_current_context(), level)
 
     def _warnings(self, model: Model) -> None:
-        if not self.quiet:
+        if not self.options.quiet:
             for line in dict.fromkeys(model.warnings):
                 out.warn(line)
 
     def _times(self, run: RunReport) -> None:
-        if self.time_passes:
+        if self.options.time_passes:
             rows = [
                 (each.name, f"{each.seconds:.3f}", f"{each.rss_mb or 0:.0f}", f"{each.peak_mb or 0:.0f}")
                 for each in run.runs
             ]
-            out.say(out.table(("pass", "seconds", "MB after", "MB peak"), rows))
+            out.say(tables.table(("pass", "seconds", "MB after", "MB peak"), rows))
 
     def _tell_reproducer(self, reproducer: Reproducer | None) -> None:
         if reproducer is None:
             return
         if reproducer.problem:
             out.warn(f"no reproducer was written: {reproducer.problem}")
-        elif reproducer.written and not self.quiet:
+        elif reproducer.written and not self.options.quiet:
             out.say(f"reproducer: {' and '.join(map(str, reproducer.written))}")
+
+
+def _say_on(text: str) -> None:
+    out.say(text, newline=False)
 
 
 @contextmanager
