@@ -49,6 +49,10 @@ class Graph(Scope):
         """Add a node after the producers of its inputs. See :func:`modelexport.ir.editing.verbs.insert`."""
         return verbs.insert(self, op_type, inputs, outputs, name, domain, attributes or {}, tuple(inherit))
 
+    def forget_shapes(self) -> int:
+        """Let the value_info of the file go. Returns the number of its entries."""
+        return verbs.forget_shapes(self)
+
     def remove(self, node: Node) -> None:
         """Remove a node none of whose outputs is read any more. Raises GraphError otherwise."""
         verbs.remove(self, node)

@@ -19,7 +19,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Absent(Enum):
-    """The value of ``Node.doc_patch`` that takes the doc string field away."""
+    """The value of ``Node.doc_patch`` and ``Node.name_patch`` that takes the field away."""
 
     ABSENT = "absent"
 
@@ -45,6 +45,7 @@ class Node:
         "id",
         "inputs",
         "name",
+        "name_patch",
         "op_type",
         "outputs",
         "patch",
@@ -73,6 +74,7 @@ class Node:
         self.captures: tuple[str, ...] = ()
         self.patch: Mapping[str, str | None] | None = None
         self.doc_patch: str | Absent | None = None
+        self.name_patch: str | Absent | None = None
         self.applied: Mapping[str, str | None] | None = None
         self._keys: tuple[str, ...] | None = None  # of the proto's metadata; see forget_source_keys
         self._attribution: Attribution | None = None
@@ -80,6 +82,11 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.graph.scope}#{self.id} {self.op_type} {self.name or self.first_output!r}>"
+
+    def rename(self, name: str | None) -> None:
+        """Give the node another name; None takes the field away, which is not the same bytes as an empty name."""
+        self.name = name or ""
+        self.name_patch = Absent.ABSENT if name is None else name
 
     @property
     def attribution(self) -> Attribution | None:

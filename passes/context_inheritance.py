@@ -65,8 +65,12 @@ class ContextInheritance(Pass):
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
+        return self.attribute(model, ctx, self.name)
+
+    def attribute(self, model: Model, ctx: PassContext, by: str) -> PassResult:
+        """What the pass does, as part of the pass ``by``."""
         known = [node.attribution is not None for node in model.nodes()]
-        made = _Made(self.name, sum(known), len(known))
+        made = _Made(by, sum(known), len(known))
         paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
         if not paths:
             return PassResult(notes={"by rule": {}})

@@ -23,6 +23,10 @@ class FallbackTagging(Pass):
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class."""
+        return self.attribute(model, self.name)
+
+    def attribute(self, model: Model, by: str) -> PassResult:
+        """What the pass does, as part of the pass ``by``."""
         shared: dict[tuple[str, str], Attribution] = {}
         counts: Counter[str] = Counter()
         for graph in model.graphs():
@@ -33,7 +37,7 @@ class FallbackTagging(Pass):
                     continue
                 attribution = shared.get((path, rule))
                 if attribution is None:
-                    attribution = Attribution(path, Source.FALLBACK, rule, confidence(rule), (), self.name)
+                    attribution = Attribution(path, Source.FALLBACK, rule, confidence(rule), (), by)
                     shared[path, rule] = attribution
                     model.modules.ensure(path)
                 node.attribute_to(attribution)

@@ -10,7 +10,11 @@ from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import VIEWER_KEYS, doc_without_tag, tag_in_doc
 from modelexport.ir.model import Model
+from modelexport.passes.evidence.records.placement import placement_before
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+_OURS = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.ADDED, embedded_tags.OLD_NAME, embedded_tags.OLD_PLACEMENT))
+_OF_MODEL = (*embedded_tags.MODEL_KEYS, embedded_tags.OLD_NAMES)
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,10 @@ class StripTags(Pass):
             touched = False
             if metadata:
                 added = metadata.get(embedded_tags.ADDED, "").split(",")
-                keys = tuple(
-                    key
-                    for key in metadata
-                    if key in embedded_tags.NODE_KEYS
-                    or key == embedded_tags.ADDED
-                    or (key in added and key in VIEWER_KEYS)
-                )
+                keys = tuple(key for key in metadata if key in _OURS or (key in added and key in VIEWER_KEYS))
+                if embedded_tags.OLD_PLACEMENT in metadata:
+                    node.patch_metadata({embedded_tags.PLACEMENT: placement_before(metadata)})
+                    touched = True
                 if keys:
                     if keys not in patches:
                         patches[keys] = dict.fromkeys(keys)
@@ -45,5 +46,5 @@ class StripTags(Pass):
                 node.patch_doc(doc_without_tag(node))
                 touched = True
             changed += touched
-        model.patch_metadata({key: None for key in embedded_tags.MODEL_KEYS if key in model.metadata})
+        model.patch_metadata({key: None for key in _OF_MODEL if key in model.metadata})
         return PassResult(changed=changed)

@@ -23,7 +23,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.proto import surgeon
 from modelexport.ir.proto.building import read_bodies
 from modelexport.ir.scope import Scope
-from modelexport.ir.text import shown
+from modelexport.ir.text import shown, text
 
 
 def insert(
@@ -82,6 +82,16 @@ def insert(
     inherit_from(node, inherit)
     changed(graph)
     return node
+
+
+def forget_shapes(graph: Scope) -> int:
+    """Let the value_info of the file go. Returns the number of its entries."""
+    known = {text(entry.name) for entry in graph.proto.value_info}
+    known -= graph.edits.forgotten if graph.edits is not None else set()
+    if known:
+        edits_of(graph).forgotten |= known
+        changed(graph)
+    return len(known)
 
 
 def remove(graph: Scope, node: Node) -> None:

@@ -27,10 +27,12 @@ ADDED = "htp.added"
 NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
 SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
 MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
+OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming
+PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
-_VERSIONS = {"modules": 2, "nodes": 1}
+_VERSIONS = {"modules": 2, "nodes": 1, "names": 1, "values": 1}
 _SOURCES = {str(source): source for source in Source}
 
 NAMESPACE = "namespace"
@@ -139,7 +141,7 @@ def read_tables(model: Model) -> Tables | None:
     packed_modules, packed_nodes = metadata.get(MODULES), metadata.get(NODES)
     if packed_modules is None or packed_nodes is None:
         return None
-    budget = _BASE_BYTES + _BYTES_PER_NODE * sum(len(graph) for graph in model.graphs())
+    budget = table_budget(model)
     tables = Tables(modules=_modules(unpack(packed_modules, budget, "modules")))
     cache: dict[tuple[int, object, object, object], Record | None] = {}
     for row in unpack(packed_nodes, budget, "nodes"):
@@ -166,6 +168,11 @@ def read_tables(model: Model) -> Tables | None:
     return tables
 
 
+def table_budget(model: Model) -> int:
+    """How many bytes a table of ``model`` may unpack to."""
+    return _BASE_BYTES + _BYTES_PER_NODE * sum(len(graph) for graph in model.graphs())
+
+
 def _modules(rows: Iterable[object]) -> list[Module]:
     modules = []
     for row in rows:
@@ -186,7 +193,12 @@ def _modules(rows: Iterable[object]) -> list[Module]:
 
 def pack(kind: str, rows: list[list[object]]) -> str:
     """Rows as the present version of a table: JSON, zlib, base64."""
-    text = json.dumps({"v": _VERSIONS[kind], kind: rows}, separators=(",", ":"))
+    return pack_all({kind: rows}, _VERSIONS[kind])
+
+
+def pack_all(tables: Mapping[str, list[list[object]]], version: int = 1) -> str:
+    """Rows of several kinds in one table."""
+    text = json.dumps({"v": version, **tables}, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
 
 

@@ -16,6 +16,7 @@ from modelexport.ir.proto import wire
 from modelexport.ir.text import text
 
 _DOC = onnx.NodeProto.DESCRIPTOR.fields_by_name["doc_string"].number
+_NAME = onnx.NodeProto.DESCRIPTOR.fields_by_name["name"].number
 Patch = Mapping[str, str | None]
 
 
@@ -41,6 +42,8 @@ def apply_patches(model: Model) -> None:
                 node.forget_source_keys()
             if node.doc_patch is not None:
                 _set_doc(proto, node.doc_patch)
+            if node.name_patch is not None:
+                _set_name(proto, node.name_patch)
     if model.patch:
         _set_or_replace(model.proto, model.patch)
 
@@ -73,6 +76,13 @@ def _set_or_replace(proto: onnx.NodeProto | onnx.ModelProto, patch: Patch) -> No
     block = wire.metadata(type(proto), {key: value for key, value in patch.items() if key not in found})
     if block:
         proto.MergeFromString(block)
+
+
+def _set_name(proto: onnx.NodeProto, name: str | Absent) -> None:
+    if isinstance(name, Absent):
+        proto.ClearField("name")
+    elif not proto.HasField("name") or text(proto.name) != name:
+        proto.MergeFromString(wire.string(_NAME, name))
 
 
 def _set_doc(proto: onnx.NodeProto, doc: str | Absent) -> None:

@@ -27,6 +27,7 @@ class PassContext:
         memory_limit_mb: resident memory bound, or None.
         optional: whether the pass that runs now came from a named pipeline, so that a file which was not given is a
             reason to return ``PassResult(skipped="...")`` and not an error.
+        done: the passes that have run, in order.
         situations: where it is a dictionary, passes that infer put there what each guess rests on, for the script that
             calibrates confidence.
     """
@@ -38,6 +39,7 @@ class PassContext:
     warnings: list[str] = field(default_factory=list)
     memory_limit_mb: int | None = None
     optional: bool = False
+    done: list[Pass] = field(default_factory=list)
     situations: dict[Node, tuple[object, ...]] | None = None
 
 

@@ -64,7 +64,9 @@ class PassManager:
             ModelExportError: what a pass raised on purpose, unchanged.
         """
         given = self.context or PassContext()
-        ctx = replace(given, pipeline=given.pipeline or self.pipeline.recorded(), warnings=list(given.warnings))
+        ctx = replace(
+            given, pipeline=given.pipeline or self.pipeline.recorded(), warnings=list(given.warnings), done=[]
+        )
         report = RunReport(str(self.pipeline), warnings=ctx.warnings)
         for instrument in self.instruments:
             instrument.start(model, self.pipeline)
@@ -107,6 +109,7 @@ class PassManager:
             self._tell_failed(model, run, error)
             raise
         report.runs.append(run)
+        ctx.done.append(element.step)
 
     def _tell_failed(self, model: Model, run: PassRun, error: BaseException) -> None:
         for instrument in self.instruments:

@@ -31,6 +31,9 @@ PASSES: dict[str, str] = {
     "attribute-embedding": "modelexport.passes.attribute_embedding:AttributeEmbedding",
     "strip-tags": "modelexport.passes.strip_tags:StripTags",
     "extract-module": "modelexport.passes.extract_module:ExtractModule",
+    "node-naming": "modelexport.passes.rewriting.node_naming:NodeNaming",
+    "layer-annotation": "modelexport.passes.layer_annotation:LayerAnnotation",
+    "drop-value-info": "modelexport.passes.rewriting.drop_value_info:DropValueInfo",
     "constant-folding": "modelexport.passes.rewriting.constant_folding:ConstantFolding",
     "constant-deduplication": "modelexport.passes.rewriting.constant_deduplication:ConstantDeduplication",
 }

@@ -1,0 +1,85 @@
+"""What passes that change names or structure do about tags: read the file's, fill gaps, embed again."""
+
+from __future__ import annotations
+
+from modelexport.ir.errors import ConfigError
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.attribute_embedding import AttributeEmbedding
+from modelexport.passes.context_inheritance import ContextInheritance
+from modelexport.passes.fallback_tagging import FallbackTagging
+from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.recorded import recorded_embedding
+
+
+def has_attributions(model: Model, by: str, warnings: list[str]) -> bool:
+    """Whether any node is attributed: by the pipeline, else now by the tags that the file carries."""
+    if any(node.attribution is not None for node in model.nodes()):
+        return True
+    tables = embedded_tags.tables_of(model, warnings)
+    for module in tables.modules if tables is not None else ():
+        if module.path not in model.modules:
+            model.modules.add(module)
+    kept: dict[embedded_tags.Record, list[Node]] = {}
+    for node in model.nodes():
+        record = _own_record(node)
+        found = tables.find(node) if record is None and tables is not None else None
+        if record is None and found is not None and found[1]:
+            record = found[0]
+        if record is not None:
+            kept.setdefault(record, []).append(node)
+    for record, nodes in kept.items():
+        module = model.modules.ensure(record.path)
+        if record.tag and not module.tag and not module.cls:
+            module.tag = record.tag
+            model.modules.touch()
+        attribution = record.attribution(by)
+        for node in nodes:
+            node.attribute_to(attribution)
+    return bool(kept)
+
+
+def need_attributions(model: Model, by: str, warnings: list[str]) -> None:
+    """Read the file's tags where nothing is attributed. Raises ConfigError where there are none either."""
+    if not has_attributions(model, by, warnings) and any(True for _ in model.nodes()):
+        raise ConfigError(f"{by}: no node has a module, neither from a pass nor in the file: put htp before it")
+
+
+def _own_record(node: Node) -> embedded_tags.Record | None:
+    metadata = node.metadata
+    if embedded_tags.PATH in metadata:
+        return embedded_tags.read_node(metadata)
+    carried = embedded_tags.tag_in_doc(node.doc_string)
+    return embedded_tags.read_node(carried) if carried is not None else None
+
+
+def embedding_of(model: Model, ctx: PassContext) -> AttributeEmbedding | None:
+    """The pass that embedded the tags which the file carries now, of this pipeline or of an earlier run's; None where
+    it carries none."""
+    if embedded_tags.SCHEMA not in model.metadata and not any(_carries(node) for node in model.nodes()):
+        return None
+    for step in reversed(ctx.done):
+        if isinstance(step, AttributeEmbedding):
+            return step
+    return recorded_embedding(model) or AttributeEmbedding(table=embedded_tags.NODES in model.metadata)
+
+
+def _carries(node: Node) -> bool:
+    return embedded_tags.PATH in node.metadata or embedded_tags.tag_in_doc(node.doc_string) is not None
+
+
+def fill_gaps(model: Model, ctx: PassContext, by: str) -> dict[str, int]:
+    """Attribute what is left as context-inheritance and fallback-tagging do. Returns the count of each rule."""
+    counts: dict[str, int] = {}
+    for result in (ContextInheritance().attribute(model, ctx, by), FallbackTagging().attribute(model, by)):
+        noted = result.notes["by rule"]
+        assert isinstance(noted, dict)
+        counts.update(noted)
+    return counts
+
+
+def embed_again(model: Model, ctx: PassContext, embedding: AttributeEmbedding | None) -> None:
+    """Let the file say what the IR says, where it did before."""
+    if embedding is not None:
+        embedding.run(model, ctx)
