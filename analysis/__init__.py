@@ -16,11 +16,13 @@ if __name__ != "modelexport.analysis":  # from the root of a checkout the folder
 
 if TYPE_CHECKING:
     from modelexport.analysis.costing.report import cost as cost
+    from modelexport.analysis.profiling.report import profile as profile
 
 _HOMES = {
     "cost": "modelexport.analysis.costing.report",
+    "profile": "modelexport.analysis.profiling.report",
 }
-__all__ = ["cost"]
+__all__ = ["cost", "profile"]
 
 
 def __getattr__(name: str) -> Any:

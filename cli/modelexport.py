@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "compare": "Compare two tagged models module by module.",
         "select": "Select nodes by the modules they are from.",
         "cost": "Count multiply-accumulates, parameters and bytes by module.",
+        "profile": "Measure the time of each module, or read it from a profile.",
         "view": "Show a model's modules, operators and how they are connected.",
     },
     "Act": {

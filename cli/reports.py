@@ -1,4 +1,4 @@
-"""What the commands that report numbers by module share: the inputs they take, and trees of numbers."""
+"""What the commands that report numbers by module share: opening a model, choosing rows, trees of numbers."""
 
 from __future__ import annotations
 
@@ -12,29 +12,13 @@ import click
 
 from modelexport.cli.console import warn
 from modelexport.cli.options import talk
-from modelexport.cli.source import InputShape, shapes_of
 from modelexport.cli.tables import table
 
 if TYPE_CHECKING:
     from modelexport.analysis.module_rows import ModuleRow
-    from modelexport.ir.arrays import Array
     from modelexport.ir.model import Model
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def input_options(function: _Function) -> _Function:
-    """``--inputs``, ``--input-shape`` and ``--seed``."""
-    decorators = (
-        click.option("--inputs", "inputs_file", metavar="FILE.npz", type=click.Path(dir_okay=False, path_type=Path),
-                     help="Arrays by input name. Without: floats are drawn, integers are 1, booleans true."),
-        click.option("--input-shape", type=InputShape(), multiple=True,
-                     help="Shape of one input; repeat it. Free dimensions are 1 otherwise."),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn floats."),
-    )  # fmt: skip
-    for decorate in reversed(decorators):
-        function = decorate(function)
-    return function
 
 
 def tree_options(function: _Function) -> _Function:
@@ -46,18 +30,6 @@ def tree_options(function: _Function) -> _Function:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
-
-
-def read_inputs(
-    inputs_file: Path | None, input_shape: tuple[tuple[str, list[int]], ...]
-) -> tuple[dict[str, Array], dict[str, list[int]]]:
-    """Arrays and shapes as given. Raises InputError."""
-    shapes = shapes_of(input_shape)
-    if inputs_file is None:
-        return {}, shapes
-    from modelexport.passes.running.inputs import read_npz
-
-    return read_npz(inputs_file), shapes
 
 
 def open_model(path: Path) -> Model:

@@ -23,11 +23,21 @@ def input_options(function: _Function) -> _Function:
                      " input, by name; what is not in it is generated."),
         click.option("--input-shape", type=InputShape(), multiple=True, help="Shape of a generated input; repeat it."
                      " Free dimensions are 1 otherwise."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the generated inputs."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is generated."),
     )  # fmt: skip
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
+
+
+def given_inputs(
+    inputs: Path | None, input_shape: tuple[tuple[str, list[int]], ...]
+) -> tuple[Mapping[str, Any], dict[str, list[int]]]:
+    """Arrays and shapes as they were given, by name. Raises InputError for a file that can't be read."""
+    from modelexport.passes.running.inputs import read_npz
+
+    shapes = shapes_of(input_shape)
+    return (read_npz(inputs) if inputs is not None else {}), shapes
 
 
 def feeds_of(
@@ -39,9 +49,9 @@ def feeds_of(
         InputError: the file can't be read, or an array or shape does not fit the model.
         MissingExtraError: onnxruntime is not installed.
     """
-    from modelexport.passes.running.inputs import make_inputs, model_inputs, read_npz
+    from modelexport.passes.running.inputs import make_inputs, model_inputs
     from modelexport.passes.running.session import as_ort_values
 
-    arrays = read_npz(inputs) if inputs is not None else {}
-    made = make_inputs(model, arrays, shapes_of(input_shape), seed)
+    arrays, shapes = given_inputs(inputs, input_shape)
+    made = make_inputs(model, arrays, shapes, seed)
     return as_ort_values(made, {info.name: info.elem_type for info in model_inputs(model)})

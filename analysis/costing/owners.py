@@ -62,22 +62,32 @@ class Owners:
         return ""
 
     def charged(self, node: Node) -> str | None:
-        """The module that owns the weight of a fused node, where that is not the node's own; else None."""
-        if not (node.op_type.startswith("Fused") or node.op_type in _FUSED or REWRITE_RULE in node.metadata):
+        """The module that owns the weight of a fused node, where that is not the node's own; else None.
+
+        A rewritten node that is recorded for a module around the owner may as well be the outer module's own call with
+        weights that it borrows (``F.linear(x, self.out.weight, self.out.bias)``): it is, unless it reads others too.
+        """
+        is_fused = node.op_type.startswith("Fused") or node.op_type in _FUSED
+        if not is_fused and REWRITE_RULE not in node.metadata:
             return None
         path = node.attribution.path if node.attribution is not None else ""
         for value in (*node.inputs[1:], *node.inputs[:1]):
             found = self._weight(node.graph, value)
-            if found is None:
+            owner = self.named(found[1]) if found is not None else None
+            if found is None or owner is None:
                 continue
-            graph, name = found
-            owner = self.named(name)
-            if owner is None:
-                continue
-            if owner == path or self._is_tied(graph, name, node, owner):
+            if owner == path or self._is_tied(*found, node, owner):
+                return None
+            borrowed = not path or owner.startswith(path + ".")
+            if not is_fused and borrowed and self._owns_all(node, owner):
                 return None
             return owner
         return None
+
+    def _owns_all(self, node: Node, owner: str) -> bool:
+        """Whether every initializer that a node reads is its weight's owner's."""
+        held = [value for value in node.inputs if value and node.graph.is_given(value)]
+        return all(self.named(value) == owner for value in held if value in node.graph.initializers_set)
 
     def _weight(self, graph: Scope, value: str) -> tuple[Scope, str] | None:
         """The matrix that a value is, as an initializer behind nodes that only carry it."""

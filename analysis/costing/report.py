@@ -207,26 +207,15 @@ class _Counter:
         )
 
     def _count_nodes(self) -> None:
-        paths: dict[tuple[Node, ...], str] = {}
         for name, instance in self.shapes.instances.items():
             node = instance.node
-            path = self._path(node, instance.calls, paths)
+            attribution = instance.attribution
+            path = attribution.path if attribution is not None else ""
             each = self.sums.setdefault((node, path), _Sum())
             if name not in self.shapes.executions:
                 continue  # a call of a local function: what is in it counts
             for execution in self.shapes.executions[name]:
                 self._count(node, name, execution, each)
-
-    def _path(self, node: Node, calls: tuple[Node, ...], paths: dict[tuple[Node, ...], str]) -> str:
-        """The node's module; in a function whose nodes have none of their own, the caller's."""
-        own = node.attribution.path if node.attribution is not None else ""
-        if not calls:
-            return own
-        if calls not in paths:
-            paths[calls] = self._path(calls[-1], calls[:-1], paths)
-        caller = paths[calls]
-        inside = own != caller and (not caller or own.startswith(caller + "."))
-        return own if inside or (own and not _is_above(own, caller)) else caller
 
     def _count(self, node: Node, name: str, execution: Execution, each: _Sum) -> None:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
@@ -265,8 +254,3 @@ class _Counter:
                 "NCHWc convolutions count what runs: with the channels that onnxruntime pads, more than the model asks"
             )
         return notes
-
-
-def _is_above(path: str, below: str) -> bool:
-    """Whether ``path`` is ``below`` itself or a module around it."""
-    return not path or below == path or below.startswith(path + ".")

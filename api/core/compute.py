@@ -1,7 +1,8 @@
-"""What a module costs: the functions of :mod:`modelexport.analysis` under a documented path."""
+"""What a module costs and takes: the functions of :mod:`modelexport.analysis` under a documented path."""
 
 from __future__ import annotations
 
 from modelexport.analysis.costing.report import CostReport, cost
+from modelexport.analysis.profiling.report import ProfileReport, profile
 
-__all__ = ["CostReport", "cost"]
+__all__ = ["CostReport", "ProfileReport", "cost", "profile"]

@@ -12,12 +12,11 @@ from modelexport.cli.options import format_option, talk_options
 from modelexport.cli.reports import (
     chosen_rows,
     csv_text,
-    input_options,
     open_model,
-    read_inputs,
     tree_options,
     tree_table,
 )
+from modelexport.cli.running_inputs import given_inputs, input_options
 from modelexport.cli.tables import table
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _SHAPES = {"static": "stated by the file", "inferred": "inferred", "run": "seen 
 @talk_options
 def command(
     model: Path,
-    inputs_file: Path | None,
+    inputs: Path | None,
     input_shape: tuple[tuple[str, list[int]], ...],
     seed: int,
     no_run: bool,
@@ -66,7 +65,7 @@ def command(
     """
     from modelexport.analysis.costing.report import cost
 
-    arrays, shapes = read_inputs(inputs_file, input_shape)
+    arrays, shapes = given_inputs(inputs, input_shape)
     report = cost(open_model(model), arrays, shapes=shapes, run=not no_run, seed=seed)
     for note in report.notes:
         warn(note)

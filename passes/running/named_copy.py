@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import inliner
 
+from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.graph import Graph
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
@@ -31,6 +32,19 @@ class Instance:
 
     node: Node
     calls: tuple[Node, ...] = ()
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """The node's; in a function that of the call, where the node has no module inside the caller's."""
+        own = self.node.attribution
+        if not self.calls:
+            return own
+        caller = Instance(self.calls[-1], self.calls[:-1]).attribution
+        if own is None or caller is None:
+            return own or caller
+        around = not own.path or caller.path == own.path or caller.path.startswith(own.path + ".")
+        weak = own.source in (Source.INHERITED, Source.FALLBACK)
+        return caller if around or weak else own
 
 
 @dataclass(slots=True)

@@ -1,0 +1,276 @@
+"""Profiling a model: the run, and what the names in its profile stand for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from modelexport.analysis.profiling.ort_events import Recording, read_recording
+from modelexport.ir.arrays import Array
+from modelexport.ir.attribution import Attribution
+from modelexport.ir.errors import InputError
+from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.io.atomic import atomic_output
+from modelexport.ir.io.reader import from_proto, load_model
+from modelexport.ir.model import Model
+from modelexport.ir.modules.module import Module
+from modelexport.ir.node import Node
+from modelexport.passes.attribute_embedding import AttributeEmbedding
+from modelexport.passes.pipeline.attributed import attributed
+from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.running.inputs import make_inputs, model_inputs
+from modelexport.passes.running.named_copy import Instance, named_copy
+from modelexport.passes.running.session import (
+    CPU,
+    Optimization,
+    SessionSettings,
+    as_ort_values,
+    check_providers,
+    open_session,
+    run,
+)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is run to be profiled; see ``profile``."""
+
+    runs: int = 20
+    warmup: int = 5
+    optimization: Optimization = "all"
+    providers: tuple[str, ...] = ()
+    threads: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a name in a profile stands for: the key of the node, its operator, and its attribution."""
+
+    key: str
+    op_type: str
+    attribution: Attribution | None
+
+
+@dataclass(slots=True)
+class Names:
+    """Names of a profile. A name that two nodes have stands for none, unless they are of one module."""
+
+    found: dict[str, Named] = field(default_factory=dict)
+
+    def lookup(self, name: str, op_type: str) -> Named | None:
+        """What ``name`` stands for, if it is an ``op_type`` (where the profile says one)."""
+        named = self.found.get(name)
+        return named if named is not None and (not op_type or named.op_type == op_type) else None
+
+
+@dataclass(slots=True)
+class Measured:
+    """A recording with its names; ``modules`` has what the graph that ran knows of modules."""
+
+    recording: Recording
+    names: Names
+    version: str
+    modules: tuple[Module, ...] = ()
+
+
+def measure(
+    model: Model,
+    inputs: Mapping[str, Array] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    settings: Settings,
+    save_profile: Path | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """Run ``model``, whose nodes have attributions, under onnxruntime's profiler.
+
+    A copy runs in which every node has a name of its own. The optimised model of the same session is saved and
+    attributed, through the table that is embedded in it; what the original is called there keeps its attribution.
+
+    Raises:
+        InputError: an input does not fit, a provider is not there, or the model can't be run.
+        MissingExtraError: onnxruntime is not installed.
+        OutputError: ``save_profile`` can't be written.
+    """
+    label = str(model.path or "model")
+    check_providers(settings.providers, "profile")
+    made = make_inputs(model, inputs, shapes, settings.seed)
+    copy, instances = _tagged_copy(model)
+    feeds = as_ort_values(made, {info.name: info.elem_type for info in model_inputs(model)})
+    with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
+        optimized = Path(folder, "optimized.onnx")
+        asked = SessionSettings(
+            settings.optimization,
+            settings.providers or (CPU,),
+            settings.threads,
+            str(Path(folder, "profile")),
+            str(optimized),
+        )
+        session = open_session(copy, asked, model.base_dir, label)
+        del copy
+        total = settings.warmup + settings.runs
+        try:
+            for number in range(total):
+                run(session, feeds, label)
+                if progress is not None:
+                    progress(number + 1, total)
+        finally:
+            profile = Path(session.end_profiling())
+        del session
+        recording = read_recording(profile, settings.warmup)
+        keys = {node: key for key, node in node_keys(model)}
+        names = Names(
+            {
+                name: Named(name if each.calls else keys[each.node], each.node.op_type, each.attribution)
+                for name, each in instances.items()
+            }
+        )
+        modules: tuple[Module, ...] = ()
+        if optimized.exists():
+            modules = _add_optimized(names, optimized)
+        if save_profile is not None:
+            with profile.open("rb") as source, atomic_output(save_profile) as target:
+                shutil.copyfileobj(source, target)
+    return Measured(recording, names, _version(), modules)
+
+
+def _tagged_copy(model: Model) -> tuple[onnx.ModelProto, dict[str, Instance]]:
+    """A copy with unique names and the attributions in an embedded table."""
+    copy = named_copy(model, metadata=False)
+    whole = from_proto(copy.proto, path=model.path)
+    for module in model.modules:
+        whole.modules.add(module)
+    for node in whole.nodes():
+        instance = copy.instances.get(node.name)
+        attribution = instance.attribution if instance is not None else None
+        if attribution is not None:
+            node.attribute_to(attribution)
+    AttributeEmbedding(interop="none").run(whole, PassContext())
+    from modelexport.ir.io.overlay import assemble
+
+    return assemble(whole), copy.instances
+
+
+def _add_optimized(names: Names, file: Path) -> tuple[Module, ...]:
+    """What an optimiser made: nodes of the optimised model that the original does not have."""
+    model = attributed(load_model(file))
+    for name, named in _names_of(model).items():
+        held = names.found.get(name)
+        if held is None or held.op_type != named.op_type:
+            names.found[name] = named
+    return tuple(model.modules)
+
+
+def _names_of(model: Model) -> dict[str, Named]:
+    """By name, nodes whose name no other module's node has."""
+    found: dict[str, Named] = {}
+    clashes: set[str] = set()
+    for key, node in node_keys(model):
+        if not node.name:
+            continue
+        held = found.get(node.name)
+        if held is not None and (_path(held.attribution), held.op_type) != (_path(node.attribution), node.op_type):
+            clashes.add(node.name)
+        found.setdefault(node.name, Named(key, node.op_type, node.attribution))
+    for name in clashes:
+        del found[name]
+    return found
+
+
+def _path(attribution: Attribution | None) -> str | None:
+    return None if attribution is None else attribution.path
+
+
+def recorded_names(
+    model: Model, events: Mapping[str, str], optimization: Optimization, warnings: list[str]
+) -> tuple[Names, tuple[Module, ...]]:
+    """What the names in a profile of somebody else's run stand for.
+
+    Args:
+        model: the model that was run, or the optimised one that was saved.
+        events: operator by name, of the profile.
+        optimization: level at which the model is optimised again where it has not all the names.
+    """
+    names = Names(_names_of(model))
+    modules: tuple[Module, ...] = ()
+    missing = {name for name, op_type in events.items() if names.lookup(name, op_type) is None}
+    if missing:
+        for name, node in _by_index(model, {name: events[name] for name in missing}).items():
+            names.found[name] = Named(name, node.op_type, node.attribution)
+            missing.discard(name)
+    if missing:
+        from modelexport.ir.errors import MissingExtraError
+        from modelexport.ir.io.overlay import assemble
+
+        proto = assemble(model)
+        try:
+            with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
+                optimized = Path(folder, "optimized.onnx")
+                tagged = _embedded(model, proto)
+                settings = SessionSettings(optimization, optimized=str(optimized))
+                open_session(tagged, settings, model.base_dir, str(model.path or "model"))
+                modules = _add_optimized(names, optimized)
+        except (InputError, MissingExtraError) as error:
+            warnings.append(f"the optimised graph can't be built again, so its names are not known: {error}")
+        for name in missing:  # a node that was fused but kept its name, in a graph optimised otherwise
+            held = names.found.get(name)
+            if held is not None and held.op_type != events[name] and events[name]:
+                names.found[name] = Named(held.key, events[name], held.attribution)
+    return names, modules
+
+
+def _embedded(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose names are the model's own, with the attributions in an embedded table."""
+    from modelexport.ir.io.overlay import assemble
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(proto)
+    whole = from_proto(copied, path=model.path)
+    for module in model.modules:
+        whole.modules.add(module)
+    for mine, node in zip(whole.nodes(), model.nodes(), strict=True):
+        if node.attribution is not None:
+            mine.attribute_to(node.attribution)
+    AttributeEmbedding(interop="none").run(whole, PassContext())
+    return assemble(whole)
+
+
+def _by_index(model: Model, missing: Mapping[str, str]) -> dict[str, Node]:
+    """Nodes without a name: onnxruntime calls them ``Op_<place in the graph>``.
+
+    A place that several graphs have is nobody's unless all are of one module; and if a single one does not hold, the
+    places are those of another graph and none counts.
+    """
+    found: dict[str, Node] = {}
+    for name, op_type in missing.items():
+        base, _, index = name.rpartition("_")
+        if not base or base != op_type or not index.isdecimal() or len(index) > 9:
+            continue
+        here = [
+            graph.nodes[int(index)]
+            for graph in model.graphs()
+            if graph.kind != "function" and int(index) < len(graph.nodes)
+        ]
+        fitting = [node for node in here if node.op_type == op_type and not node.name]
+        if not fitting:
+            if int(index) < len(model.main.nodes):
+                return {}
+            continue
+        if len({_path(node.attribution) for node in fitting}) == 1:
+            found[name] = fitting[0]
+    return found
+
+
+def _version() -> str:
+    from modelexport.passes.running.session import onnxruntime
+
+    library: Any = onnxruntime("profile")
+    return str(library.__version__)
