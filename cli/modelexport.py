@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "analyze": "Count a tagged model's nodes by module, operator or source.",
+        "diff": "Tell what differs between two models, by module.",
         "compare": "Compare two tagged models module by module.",
         "select": "Select nodes by the modules they are from.",
         "cost": "Count multiply-accumulates, parameters and bytes by module.",

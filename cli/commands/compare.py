@@ -35,8 +35,8 @@ class Profile:
 def command(model1: Path, model2: Path, fmt: str) -> None:
     """Compare two tagged models module by module.
 
-    For each module: its nodes, their operator types, and the elements of the weights they read. The exit code is 1 when
-    anything differs.
+    For each module: its nodes, their operator types, the elements of the weights they read, and what diff tells of it.
+    The exit code is that of diff: 1 when nodes, weights or the models themselves differ; tags alone don't count.
 
     \b
     Examples:
@@ -48,13 +48,16 @@ def command(model1: Path, model2: Path, fmt: str) -> None:
         put_json(found)
     else:
         _show(found)
-    if found["modules"] or found["tag_differences"]:
+    if not found["diff"]["identical"]:
         click.get_current_context().exit(1)
 
 
 def compare(model1: Path, model2: Path) -> dict[str, Any]:
-    """The dictionary of ``compare_tag_distributions`` and ``modules``: those that differ, with what each model has."""
+    """The dictionary of ``compare_tag_distributions``, ``modules`` (those that differ, with what each model has), and
+    ``diff``, the document of the command of that name."""
+    from modelexport.analysis.difference import diff_models
     from modelexport.core import tag_utils
+    from modelexport.passes.pipeline.attributed import attributed_model
 
     first, second = profiles(model1), profiles(model2)
     nothing = Profile()
@@ -69,6 +72,7 @@ def compare(model1: Path, model2: Path) -> dict[str, Any]:
             for tag in dict.fromkeys((*first, *second))
             if first.get(tag, nothing) != second.get(tag, nothing)
         ],
+        "diff": diff_models(attributed_model(model1), attributed_model(model2)).to_dict(),
     }
 
 
@@ -95,9 +99,10 @@ def profiles(path: Path) -> dict[str, Profile]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    if not found["modules"]:
+    if found["diff"]["identical"]:
         put("no difference")
         return
+    changed = {module["path"]: module for module in found["diff"]["modules"]}
     rows = []
     for module in found["modules"]:
         one, two = module["model1"], module["model2"]
@@ -108,4 +113,10 @@ def _show(found: dict[str, Any]) -> None:
         ]
         parameters = "" if one["parameters"] == two["parameters"] else f"{one['parameters']} -> {two['parameters']}"
         rows.append((module["tag"] or "(no tag)", f"{one['nodes']} -> {two['nodes']}", ", ".join(changes), parameters))
-    put(table(("module", "nodes", "operators", "parameters"), rows))
+    if rows:
+        put(table(("module", "nodes", "operators", "parameters"), rows))
+    weights = [(path or ".", len(module["weights"])) for path, module in changed.items() if module["weights"]]
+    if weights:
+        put(table(("module", "weights that differ"), weights))
+    if not rows and not weights:
+        put("the models differ in what modelexport diff shows")

@@ -1,0 +1,260 @@
+"""Which node of one model is which node of the other, told by what they are and not by their names.
+
+Nodes whose colour (see ``colours``) exists once on both sides are matched, the surest colours first, and every match is
+passed on to neighbours that it leaves no choice. What is left around an edit is matched by its place: the same
+operator between matched neighbours. Equal names decide only between nodes that nothing else tells apart.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from modelexport.analysis.difference.colours import Colours, Scopes
+from modelexport.analysis.difference.sources import Constant, Made, Side, Source
+from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
+
+_MANY = 256  # readers of one value from which on it says nothing of a reader's place, and would cost their square
+
+
+@dataclass(slots=True)
+class Alignment:
+    """Pairs of nodes, at every depth, looked up from either side."""
+
+    forward: dict[Node, Node] = field(default_factory=dict)
+    backward: dict[Node, Node] = field(default_factory=dict)
+
+    def add(self, a: Node, b: Node) -> None:
+        """Match two nodes."""
+        self.forward[a] = b
+        self.backward[b] = a
+
+    def number_of(self, node: Node) -> int:
+        """A number that a node shares with its match; 0 for one without."""
+        origin = self.backward.get(node, node)
+        return id(origin) if origin in self.forward else 0
+
+    def same_source(self, a: Source, b: Source) -> bool | None:
+        """Whether two sources are one; None where one has no counterpart at all, or both are constants."""
+        if isinstance(a, Constant) and isinstance(b, Constant):
+            return None
+        if isinstance(a, Made) and isinstance(b, Made):
+            image, origin = self.forward.get(a.node), self.backward.get(b.node)
+            if image is None or origin is None:
+                return None
+            return image is b.node and a.slot == b.slot
+        if isinstance(a, Made):
+            return False if a.node in self.forward else None
+        if isinstance(b, Made):
+            return False if b.node in self.backward else None
+        return a == b
+
+
+def align(a: Side, b: Side) -> Alignment:
+    """Align the main graphs, then the bodies of matched nodes and the local functions of one name."""
+    found = Alignment()
+    waiting: deque[tuple[Scope, Scope]] = deque([(a.model.main, b.model.main)])
+    functions = {graph.scope: graph for graph in b.model.functions}
+    waiting.extend((one, functions[one.scope]) for one in a.model.functions if one.scope in functions)
+    while waiting:
+        left, right = waiting.popleft()
+        scopes = Scopes(a, b, left, right)
+        _Matching(scopes, found).match()
+        for node in scopes.left:
+            other = found.forward.get(node)
+            if other is not None and (node.bodies or other.bodies):
+                labels = {body.label: body for body in other.bodies}
+                waiting.extend((body, labels[body.label]) for body in node.bodies if body.label in labels)
+    return found
+
+
+class _Matching:
+    """Two scopes being aligned."""
+
+    def __init__(self, scopes: Scopes, found: Alignment) -> None:
+        self.scopes, self.found = scopes, found
+        self.left, self.right = scopes.left, scopes.right
+        self.sources, self.readers = scopes.sources, scopes.readers
+        self.labels, self.places = scopes.labels, scopes.places
+        self.changed: deque[tuple[Node, Node]] = deque()  # matches to be passed on to readers
+        self.backward: deque[tuple[Node, Node]] = deque()  # matches to be passed on to sources
+        self.doubtful: list[tuple[Node, Node]] = []  # of one label, and their own sources say otherwise
+
+    def match(self) -> None:
+        """Fill the alignment with the nodes of these scopes."""
+        colours = Colours(self.scopes, self.found.number_of)
+        for keys in colours.surest_first():
+            self._unique(keys)
+        self._anchor(self.labels)
+        self._settle(self.labels)
+        for keys in colours.surest_first():
+            self._ties(keys)
+        self._accept_doubtful()
+        self._settle(self.labels)
+        self._anchor(self.places)
+        self._settle(self.places)
+        self._by_place()
+
+    def _pair(self, one: Node, other: Node) -> None:
+        self.found.add(one, other)
+        self.changed.append((one, other))
+
+    def _unique(self, colours: Mapping[Node, Hashable]) -> None:
+        for mine, theirs in self._groups(colours):
+            if len(mine) == len(theirs) == 1:
+                self._pair(mine[0], theirs[0])
+        self._settle(self.labels)
+
+    def _ties(self, colours: Mapping[Node, Hashable]) -> None:
+        """Match what has one colour and nothing to tell it apart: equal weights first, then names, then the order."""
+        keys: tuple[Callable[[Node], Hashable], ...] = (
+            self._contents,
+            lambda node: (self._contents(node), node.name or node.first_output),
+            lambda node: node.name or node.first_output,
+        )
+        for mine, theirs in self._groups(colours):
+            for key in keys:
+                for one, other in _alike(self._open(mine), self._open(theirs), key):
+                    if one not in self.found.forward and other not in self.found.backward:
+                        self._pair(one, other)
+                        self._settle(self.labels)
+            for one, other in zip(self._open(mine), self._open(theirs), strict=False):
+                if one not in self.found.forward and other not in self.found.backward:
+                    self._pair(one, other)
+                    self._settle(self.labels)
+
+    def _groups(self, colours: Mapping[Node, Hashable]) -> Iterator[tuple[list[Node], list[Node]]]:
+        mine: dict[Hashable, list[Node]] = {}
+        theirs: dict[Hashable, list[Node]] = {}
+        for nodes, groups in ((self.left, mine), (self.right, theirs)):
+            for node in self._open(nodes):
+                groups.setdefault(colours[node], []).append(node)
+        for colour, group in mine.items():
+            if colour in theirs:
+                yield group, theirs[colour]
+
+    def _open(self, nodes: Iterable[Node]) -> list[Node]:
+        found = self.found
+        return [node for node in nodes if node not in found.forward and node not in found.backward]
+
+    def _contents(self, node: Node) -> Hashable:
+        side = self.scopes.side(node)
+        return tuple(side.digest(source) for source in self.sources[node] if isinstance(source, Constant))
+
+    def _settle(self, labels: dict[Node, int]) -> None:
+        """Pass matches on to neighbours of one label that have no other candidate: to readers first.
+
+        What a node reads makes it the same node more than who reads it, so that swapped inputs are a change of the
+        reader and not of what it reads.
+        """
+        while self.changed or self.backward:
+            if self.changed:
+                one, other = self.changed.popleft()
+                self.backward.append((one, other))
+                for mine, theirs in zip(self.readers[one], self.readers[other], strict=False):
+                    self._match_readers(mine, theirs, labels)
+                continue
+            one, other = self.backward.popleft()
+            for left, right in zip(self.sources[one], self.sources[other], strict=False):
+                if isinstance(left, Made) and isinstance(right, Made) and left.slot == right.slot:
+                    self._match_if_alike(left.node, right.node, labels)
+
+    def _match_readers(
+        self, mine: list[tuple[Node, int]], theirs: list[tuple[Node, int]], labels: dict[Node, int]
+    ) -> None:
+        candidates: dict[tuple[int, int], list[Node]] = {}
+        for node, slot in mine:
+            if node not in self.found.forward:
+                candidates.setdefault((labels[node], slot), []).append(node)
+        if not candidates:
+            return
+        others: dict[tuple[int, int], list[Node]] = {}
+        for node, slot in theirs:
+            if node not in self.found.backward:
+                others.setdefault((labels[node], slot), []).append(node)
+        for key, nodes in candidates.items():
+            if len(nodes) == 1 and len(others.get(key, ())) == 1:
+                self._pair(nodes[0], others[key][0])
+
+    def _match_if_alike(self, one: Node, other: Node, labels: dict[Node, int]) -> None:
+        if one not in self.scopes.inside or other not in self.scopes.inside or labels[one] != labels[other]:
+            return
+        if one not in self.found.forward and other not in self.found.backward:
+            if self._contradicted(one, other):
+                self.doubtful.append((one, other))
+            else:
+                self._pair(one, other)
+
+    def _contradicted(self, one: Node, other: Node) -> bool:
+        """Whether matched sources of the two are not each other's match."""
+        pairs = zip(self.sources[one], self.sources[other], strict=False)
+        return any(self.found.same_source(left, right) is False for left, right in pairs)
+
+    def _accept_doubtful(self) -> None:
+        for one, other in self.doubtful:
+            if one not in self.found.forward and other not in self.found.backward:
+                self._pair(one, other)
+        self.doubtful.clear()
+
+    def _anchor(self, labels: dict[Node, int]) -> None:
+        """What makes the same output and, in a later step, the neighbours of every match so far."""
+        left, right = self.scopes.graphs
+        names = (
+            {value: value for value in right.outputs}
+            if left.kind == "main"
+            else dict(zip(left.outputs, right.outputs, strict=False))
+        )
+        for value in left.outputs:
+            one, other = self.scopes.a.source(left, value), self.scopes.b.source(right, names.get(value, ""))
+            if isinstance(one, Made) and isinstance(other, Made) and one.slot == other.slot:
+                self._match_if_alike(one.node, other.node, labels)
+        if labels is self.places:
+            self.changed.extend(
+                (node, twin) for node in self.left if (twin := self.found.forward.get(node)) is not None
+            )
+
+    def _by_place(self) -> None:
+        """Match the rest with what has the most matched neighbours in common, in one module and of one operator."""
+        scored: list[tuple[int, int, int, Node, Node]] = []
+        order = {node: number for number, node in enumerate((*self.left, *self.right))}
+        for one in self._open(self.left):
+            scores: dict[Node, int] = {}
+            for candidate in self._candidates(one):
+                if candidate not in self.found.backward and self.places[candidate] == self.places[one]:
+                    scores[candidate] = scores.get(candidate, 0) + 1
+            scored += [(-score, order[one], order[other], one, other) for other, score in scores.items()]
+        for _, _, _, one, other in sorted(scored, key=lambda row: row[:3]):
+            if one not in self.found.forward and other not in self.found.backward:
+                self._pair(one, other)
+        self.changed.clear()
+
+    def _candidates(self, one: Node) -> Iterator[Node]:
+        """Nodes of the other side that share a matched neighbour with ``one``, once for each of them."""
+        for slot, source in enumerate(self.sources[one]):
+            if isinstance(source, Made):
+                image = self.found.forward.get(source.node)
+                rows = self.readers.get(image, []) if image is not None else []
+                if source.slot < len(rows) and len(rows[source.slot]) <= _MANY:
+                    yield from (reader for reader, at in rows[source.slot] if at == slot)
+        for readers in self.readers[one]:
+            for reader, slot in readers:
+                twin = self.found.forward.get(reader)
+                if twin is not None and 0 <= slot < len(twin.inputs):
+                    made = self.sources[twin][slot]
+                    if isinstance(made, Made) and made.node in self.scopes.inside:
+                        yield made.node
+
+
+def _alike(mine: list[Node], theirs: list[Node], key: Callable[[Node], Hashable]) -> Iterator[tuple[Node, Node]]:
+    """Pairs of nodes whose key both sides have once."""
+    left: dict[Hashable, list[Node]] = {}
+    right: dict[Hashable, list[Node]] = {}
+    for nodes, found in ((mine, left), (theirs, right)):
+        for node in nodes:
+            found.setdefault(key(node), []).append(node)
+    for name, nodes in left.items():
+        others = right.get(name, [])
+        if len(nodes) == len(others) == 1:
+            yield nodes[0], others[0]

@@ -1,0 +1,338 @@
+"""From two models to what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from os import PathLike
+from typing import Any, Literal
+
+import onnx
+
+from modelexport.analysis.difference.align import Alignment, align
+from modelexport.analysis.difference.model_rows import (
+    described,
+    dtype_text,
+    model_changes,
+    opsets,
+    type_text,
+    types_differ,
+)
+from modelexport.analysis.difference.result import ModelDiff, ModuleDiff, NodeChange, NodeRef, ShapeChange, WeightChange
+from modelexport.analysis.difference.sources import Constant, Side
+from modelexport.analysis.difference.weights import compare
+from modelexport.ir.errors import ConfigError
+from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.text import readable, text
+from modelexport.passes.pipeline.attributed import attributed
+from modelexport.passes.selection import Selector
+
+Ignore = Literal["attributes", "weights", "shapes", "connections"]
+_CUT = 200  # characters of a text that stands for a tensor or a graph
+
+
+def diff_models(
+    a: Model | str | PathLike[str],
+    b: Model | str | PathLike[str],
+    *,
+    select: Selector | None = None,
+    rename: Mapping[str, str] | None = None,
+    ignore: Collection[Ignore] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+) -> ModelDiff:
+    """What differs between two models, by module; neither is changed.
+
+    Names of nodes and values, the order of nodes, tags, doc strings and producers are no differences.
+
+    Args:
+        a, b: models or files; one without attributions is attributed in memory.
+        select: only nodes that it selects on either side; weights and values count with the node that reads or makes
+            them.
+        rename: prefixes of paths in ``a`` and what they are called in ``b``.
+        ignore: what does not count.
+        atol, rtol: tolerance of weights: ``|x - y| <= atol + rtol * |y|``.
+
+    Raises:
+        InputError: a file, or the data of a weight that is compared, can't be read.
+        ConfigError: the selector matches nothing in either model.
+    """
+    sides = (Side(attributed(a), tuple((rename or {}).items())), Side(attributed(b)))
+    return _Report(sides, select, frozenset(ignore), atol, rtol).made()
+
+
+class _Report:
+    def __init__(
+        self, sides: tuple[Side, Side], select: Selector | None, ignore: frozenset[str], atol: float, rtol: float
+    ) -> None:
+        self.a, self.b = sides
+        self.ignore, self.atol, self.rtol = ignore, atol, rtol
+        self.found: Alignment = align(*sides)
+        self.modules: dict[str, ModuleDiff] = {}
+        self.same_nodes = self.same_weights = 0
+        self._keys: dict[Node, str] = {}
+        self._chosen: set[Node] | None = None
+        self._types: dict[Any, dict[str, onnx.ValueInfoProto]] = {}
+        self._compared: set[tuple[Constant, Constant]] = set()
+        if select is not None:
+            tests = [(side, select.test(side.model)) for side in sides]
+            self._chosen = {node for side, test in tests for node in side.model.nodes() if test(node)}
+            if not self._chosen:
+                raise ConfigError(f"--select {select}: no node of either model matches")
+
+    def made(self) -> ModelDiff:
+        self._nodes()
+        paths = [_modules(side) for side in (self.a, self.b)]
+        self._whole_modules(*paths)
+        rows = [module for module in self._in_order() if module.differs]
+        everything = dict.fromkeys((*paths[0], *paths[1]))
+        counts = [sum(1 for _ in side.model.nodes()) for side in (self.a, self.b)]
+        changes = (
+            ()
+            if self._chosen is not None
+            else model_changes(self.a.model, self.b.model, shapes="shapes" not in self.ignore)
+        )
+        return ModelDiff(
+            (_label(self.a), _label(self.b)),
+            (counts[0], counts[1]),
+            (len(paths[0]), len(paths[1])),
+            tuple(changes),
+            tuple(rows),
+            len(everything) - len(rows),
+            self.same_nodes,
+            self.same_weights,
+        )
+
+    def _nodes(self) -> None:
+        for node in _computing(self.a):
+            other = self.found.forward.get(node)
+            if other is None:
+                if self._wanted(node):
+                    self._module(self.a.path(node)).removed.append(self._ref(self.a, node))
+            elif self._wanted(node, other):
+                self._pair(node, other)
+        for node in _computing(self.b):
+            if node not in self.found.backward and self._wanted(node):
+                self._module(self.b.path(node)).added.append(self._ref(self.b, node))
+
+    def _pair(self, one: Node, other: Node) -> None:
+        module = self._module(self.b.path(other))
+        attributes = {} if "attributes" in self.ignore else _attribute_changes(one, other)
+        inputs: list[tuple[int, str, str]] = []
+        left, right = self.a.sources(one), self.b.sources(other)
+        names = [(*one.inputs, *one.captures), (*other.inputs, *other.captures)]
+        fixed = min(len(one.inputs), len(other.inputs)) if one.captures or other.captures else None
+        for slot in range(max(len(left), len(right)) if fixed is None else fixed):
+            x = left[slot] if slot < len(left) else None
+            y = right[slot] if slot < len(right) else None
+            if isinstance(x, Constant) and isinstance(y, Constant):
+                self._weight(module, one, slot, x, y)
+            elif "connections" not in self.ignore and self.found.same_source(x, y) is False:
+                values = [readable(of[slot]) if slot < len(of) else "" for of in names]
+                inputs.append((slot, values[0], values[1]))
+        version = self._version(one, other)
+        same_domain = _domain(one) == _domain(other)
+        if attributes or inputs or version or not same_domain:
+            change = NodeChange(self._ref(self.a, one), self._ref(self.b, other), attributes, tuple(inputs), version)
+            module.changed.append(change)
+        else:
+            module.same += 1
+            self.same_nodes += 1
+        if "shapes" not in self.ignore:
+            self._shapes(module, one, other)
+
+    def _weight(self, module: ModuleDiff, reader: Node, slot: int, x: Constant, y: Constant) -> None:
+        if "weights" in self.ignore or (x, y) in self._compared:
+            return
+        self._compared.add((x, y))
+        found = compare(self.a, x, self.b, y, self.atol, self.rtol)
+        if found is None:
+            self.same_weights += 1
+            return
+        module.weights.append(
+            WeightChange(
+                readable(x.name),
+                readable(y.name),
+                self._ref(self.a, reader),
+                slot,
+                (x.shape, y.shape),
+                (dtype_text(x.dtype), dtype_text(y.dtype)),
+                found.elements,
+                found.differing,
+                found.max_abs,
+                found.rel_l2,
+            )
+        )
+
+    def _shapes(self, module: ModuleDiff, one: Node, other: Node) -> None:
+        boundary = one.graph.kind == "main"
+        for left, right in zip(one.outputs, other.outputs, strict=False):
+            if boundary and left in one.graph.outputs:
+                continue  # said of the model
+            x, y = self._type(one, left), self._type(other, right)
+            if x is not None and y is not None and types_differ(x, y):
+                module.shapes.append(ShapeChange(readable(left), readable(right), (type_text(x), type_text(y))))
+
+    def _type(self, node: Node, value: str) -> onnx.ValueInfoProto | None:
+        graph = node.graph
+        found = self._types.get(graph)
+        if found is None:
+            proto = graph.proto
+            found = described(proto.value_info)
+            if isinstance(proto, onnx.GraphProto):
+                found.update(described(proto.output))
+            self._types[graph] = found
+        return found.get(value)
+
+    def _version(self, one: Node, other: Node) -> tuple[int, int] | None:
+        if _domain(one) != _domain(other):
+            return None
+        versions = [
+            _since(node.op_type, _domain(node), opsets_of(side.model, node))
+            for side, node in ((self.a, one), (self.b, other))
+        ]
+        return (versions[0], versions[1]) if versions[0] != versions[1] and all(versions) else None
+
+    def _wanted(self, *nodes: Node) -> bool:
+        return self._chosen is None or any(node in self._chosen for node in nodes)
+
+    def _module(self, path: str) -> ModuleDiff:
+        found = self.modules.get(path)
+        if found is None:
+            found = self.modules[path] = ModuleDiff(path)
+        return found
+
+    def _whole_modules(self, mine: Iterable[str], theirs: Iterable[str]) -> None:
+        """Modules that only one side has, and classes."""
+        first, second = set(mine), set(theirs)
+        classes = [_classes(side) for side in (self.a, self.b)]
+        for path in dict.fromkeys((*mine, *theirs)):
+            pair = (classes[0].get(path), classes[1].get(path))
+            inner = self.modules.get(path)
+            if self._chosen is not None and inner is None:
+                continue
+            if path not in second:
+                self._module(path).status = "removed"
+            elif path not in first:
+                self._module(path).status = "added"
+            elif inner is None and (None in pair or pair[0] == pair[1]):
+                continue
+            self._module(path).classes = pair
+
+    def _in_order(self) -> list[ModuleDiff]:
+        order: dict[str, None] = {}
+        for side in (self.b, self.a):
+            for path in _modules(side):
+                order.setdefault(path)
+        places = {path: number for number, path in enumerate(order)}
+        return sorted(self.modules.values(), key=lambda module: places.get(module.path, len(places)))
+
+    def _ref(self, side: Side, node: Node) -> NodeRef:
+        if node not in self._keys:
+            self._keys.update((one, key) for key, one in node_keys(side.model))
+        return NodeRef(self._keys[node], readable(node.name), node.op_type, node.domain)
+
+
+def _computing(side: Side) -> Iterable[Node]:
+    for graph in side.model.graphs():
+        yield from side.nodes(graph)
+
+
+def _modules(side: Side) -> dict[str, None]:
+    """Paths of called modules that have nodes, own or inner ones, by their first node; the root is always there."""
+    found: dict[str, None] = {"": None}
+    table = side.model.modules
+    for node in side.model.nodes():
+        path = node.attribution.path if node.attribution is not None else ""
+        if side.renamed(path) in found:
+            continue
+        above: list[str] = []
+        while path:
+            module = table.get(path)
+            if module is None or module.calls:
+                above.append(side.renamed(path))
+            path = path.rpartition(".")[0]
+        found.update(dict.fromkeys(reversed(above)))
+    return found
+
+
+def _classes(side: Side) -> dict[str, str]:
+    return {side.renamed(module.path): module.class_name for module in side.model.modules if module.class_name}
+
+
+def _attribute_changes(one: Node, other: Node) -> dict[str, tuple[Any, Any]]:
+    left = {text(attribute.name): attribute for attribute in one.attribute_protos()}
+    right = {text(attribute.name): attribute for attribute in other.attribute_protos()}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys((*left, *right)):
+        x, y = left.get(name), right.get(name)
+        if x is not None and y is not None and ((_has_graph(x) and _has_graph(y)) or _content(x) == _content(y)):
+            continue
+        found[readable(name)] = (_value(x), _value(y))
+    return found
+
+
+def _has_graph(attribute: onnx.AttributeProto) -> bool:
+    return attribute.HasField("g") or bool(attribute.graphs)
+
+
+def _content(attribute: onnx.AttributeProto) -> bytes:
+    bare = onnx.AttributeProto()
+    bare.CopyFrom(attribute)
+    bare.ClearField("doc_string")
+    return bytes(bare.SerializeToString(deterministic=True))
+
+
+def _value(attribute: onnx.AttributeProto | None) -> Any:
+    """An attribute's value for JSON: numbers, texts and lists of them; tensors and graphs as a short text."""
+    if attribute is None:
+        return None
+    kinds = onnx.AttributeProto
+    if attribute.ref_attr_name:
+        return f"attribute {readable(text(attribute.ref_attr_name))}"
+    plain = {kinds.INT: attribute.i, kinds.FLOAT: attribute.f}
+    if attribute.type in plain:
+        return plain[attribute.type]
+    if attribute.type == kinds.STRING:
+        return attribute.s.decode("utf-8", "backslashreplace")
+    if attribute.type in (kinds.INTS, kinds.FLOATS):
+        return list(attribute.ints if attribute.type == kinds.INTS else attribute.floats)
+    if attribute.type == kinds.STRINGS:
+        return [value.decode("utf-8", "backslashreplace") for value in attribute.strings]
+    if attribute.type == kinds.TENSOR:
+        return f"tensor {dtype_text(attribute.t.data_type)}{list(attribute.t.dims)}"
+    if _has_graph(attribute):
+        graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+        return ", ".join(f"graph of {len(graph.node)} nodes" for graph in graphs)[:_CUT]
+    return f"{kinds.AttributeType.Name(attribute.type).lower()}"
+
+
+def opsets_of(model: Model, node: Node) -> int:
+    """The opset that an operator is defined by: its function's, else the model's; 0 where it is not imported."""
+    proto = node.graph.home.proto
+    if isinstance(proto, onnx.FunctionProto):
+        for entry in proto.opset_import:
+            if text(entry.domain) in (_domain(node), "ai.onnx" if not _domain(node) else ""):
+                return int(entry.version)
+    return opsets(model).get(_domain(node), 0)
+
+
+@cache
+def _since(op_type: str, domain: str, opset: int) -> int:
+    """The opset that brought the definition of an operator which holds in ``opset``; 0 where onnx doesn't know it."""
+    if not opset:
+        return 0
+    try:
+        return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
+    except onnx.defs.SchemaError:
+        return 0
+
+
+def _domain(node: Node) -> str:
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
+def _label(side: Side) -> str:
+    return str(side.model.path or "")

@@ -1,0 +1,201 @@
+"""Where the values that a node reads come from, with constants told apart from computed values.
+
+A Constant node and an initializer of the same content are one thing here: a constant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import onnx
+
+from modelexport.ir.errors import InputError
+from modelexport.ir.io.weights import EXTERNAL, Weights, tensor_bytes
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
+from modelexport.ir.text import text
+
+_SMALL = 4096  # bytes of a constant whose content tells nodes apart from the start; larger ones only break ties
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """An initializer, or the tensor of a Constant node."""
+
+    name: str
+    tensor: onnx.TensorProto | onnx.SparseTensorProto
+
+    @property
+    def dtype(self) -> int:
+        """ONNX's number of the element type."""
+        return (self.tensor.values if isinstance(self.tensor, onnx.SparseTensorProto) else self.tensor).data_type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dense shape."""
+        return tuple(self.tensor.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output of a node."""
+
+    node: Node
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An input of a graph: by name for the main graph, by position for bodies and functions, whose names are free."""
+
+    graph: Scope = field(compare=False)
+    key: str | int
+
+
+Source = Made | Given | Constant | None  # None: the slot is empty, or nothing defines the value
+
+
+class Side:
+    """One of the two models: its nodes without Constant nodes, and what each of them reads.
+
+    Args:
+        rename: prefixes of module paths and what stands for them, for the paths that :meth:`path` gives.
+    """
+
+    def __init__(self, model: Model, rename: Sequence[tuple[str, str]] = ()) -> None:
+        self.model = model
+        self.weights = Weights(model)
+        self._rename = sorted(rename, key=lambda pair: -len(pair[0]))
+        self._constants: dict[Scope, dict[str, Constant]] = {}
+        self._givens: dict[Scope, dict[str, Given]] = {}
+        self._digests: dict[Constant, str] = {}
+
+    def nodes(self, graph: Scope) -> list[Node]:
+        """Nodes of one scope that compute."""
+        return [node for node in graph.nodes if not is_constant(node)]
+
+    @staticmethod
+    def is_fixed(node: Node) -> bool:
+        """Whether a node is a constant, which counts as a value and not as a node."""
+        return is_constant(node)
+
+    def path(self, node: Node) -> str:
+        """The module of a node, as the other side would call it."""
+        path = node.attribution.path if node.attribution is not None else ""
+        return self.renamed(path)
+
+    def renamed(self, path: str) -> str:
+        """A module's path, as the other side would call it."""
+        for old, new in self._rename:
+            if not old:
+                return f"{new}.{path}" if path and new else new or path
+            if path == old or path.startswith(f"{old}."):
+                return (new + path[len(old) :]).removeprefix(".")
+        return path
+
+    def sources(self, node: Node) -> list[Source]:
+        """Of every input slot, then of every value that the node's bodies capture."""
+        return [self.source(node.graph, value) for value in (*node.inputs, *node.captures)]
+
+    def source(self, graph: Scope, value: str) -> Source:
+        """Where a value comes from, as ``graph`` sees it."""
+        scope: Scope | None = graph if value else None
+        while scope is not None:
+            maker = scope.producer(value)
+            if maker is not None:
+                found = self._constants_of(scope).get(value)
+                return found if found is not None else Made(maker, maker.outputs.index(value))
+            found = self._constants_of(scope).get(value)
+            if found is not None:
+                return found
+            given = self._givens_of(scope).get(value)
+            if given is not None:
+                return given
+            scope = scope.parent
+        return None
+
+    def outline(self, constant: Constant) -> object:
+        """What tells a constant apart without reading much: its content where it is small, else type and shape."""
+        if isinstance(constant.tensor, onnx.SparseTensorProto) or tensor_bytes(constant.tensor) > _SMALL:
+            return constant.dtype, constant.shape
+        return self.digest(constant)
+
+    def digest(self, constant: Constant) -> str:
+        """Hash of type, shape and content; "" where the content can't be read."""
+        found = self._digests.get(constant)
+        if found is None:
+            hasher = hashlib.blake2b(repr((constant.dtype, constant.shape)).encode(), digest_size=16)
+            try:
+                for block in self.blocks(constant):
+                    hasher.update(block)
+                found = hasher.hexdigest()
+            except InputError:
+                found = ""
+            self._digests[constant] = found
+        return found
+
+    def blocks(self, constant: Constant, size: int = 1 << 24) -> Sequence[memoryview | bytes]:
+        """The bytes of a constant, mapped where they are in a file of their own. Raises InputError."""
+        tensor = constant.tensor
+        if isinstance(tensor, onnx.TensorProto) and tensor.data_location == EXTERNAL:
+            data = self.weights.raw(tensor)
+        elif isinstance(tensor, onnx.TensorProto) and tensor.HasField("raw_data"):
+            data = memoryview(tensor.raw_data)
+        else:
+            array = self.weights.array(tensor)
+            data = memoryview(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
+    def _constants_of(self, scope: Scope) -> dict[str, Constant]:
+        found = self._constants.get(scope)
+        if found is None:
+            found = self._constants[scope] = {}
+            if isinstance(scope.proto, onnx.GraphProto):
+                tensors: list[onnx.TensorProto | onnx.SparseTensorProto] = list(scope.proto.initializer)
+                tensors += scope.proto.sparse_initializer
+                for name, tensor in zip(scope.initializers, tensors, strict=True):
+                    found.setdefault(name, Constant(name, tensor))
+            for node in scope.nodes:
+                if is_constant(node) and (made := constant_tensor(node)) is not None:
+                    found.setdefault(node.outputs[0], Constant(node.outputs[0], made))
+        return found
+
+    def _givens_of(self, scope: Scope) -> dict[str, Given]:
+        found = self._givens.get(scope)
+        if found is None:
+            keys: Sequence[str | int] = scope.inputs if scope.kind == "main" else range(len(scope.inputs))
+            found = {name: Given(scope, key) for name, key in zip(scope.inputs, keys, strict=True)}
+            self._givens[scope] = found
+        return found
+
+
+def is_constant(node: Node) -> bool:
+    """Whether a node is ONNX's Constant with a value of its own (not one of a function's attribute)."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.outputs) != 1:
+        return False
+    return not any(attribute.ref_attr_name for attribute in node.attribute_protos())
+
+
+def constant_tensor(node: Node) -> onnx.TensorProto | onnx.SparseTensorProto | None:
+    """The value of a Constant node, whichever attribute holds it."""
+    kinds = onnx.TensorProto
+    for attribute in node.attribute_protos():
+        name = text(attribute.name)
+        if name == "value":
+            return attribute.t
+        if name == "sparse_value":
+            return attribute.sparse_tensor
+        if name in ("value_float", "value_floats"):
+            floats = [attribute.f] if name == "value_float" else list(attribute.floats)
+            return onnx.helper.make_tensor("", kinds.FLOAT, [] if name == "value_float" else [len(floats)], floats)
+        if name in ("value_int", "value_ints"):
+            integers = [attribute.i] if name == "value_int" else list(attribute.ints)
+            return onnx.helper.make_tensor("", kinds.INT64, [] if name == "value_int" else [len(integers)], integers)
+        if name in ("value_string", "value_strings"):
+            strings = [attribute.s] if name == "value_string" else list(attribute.strings)
+            dims = [] if name == "value_string" else [len(strings)]
+            return onnx.TensorProto(data_type=kinds.STRING, dims=dims, string_data=strings)
+    return None

@@ -1,0 +1,109 @@
+"""diff on the command line: exit codes, JSON, the table, wrong usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelexport.cli import modelexport as command
+from modelexport.cli.schema import schema
+from modelexport.passes.testing import make_model
+
+jsonschema = pytest.importorskip("jsonschema")
+TEXT = """
+    g (float[N,2] X) => (float[N,2] Y) <float[2,2] W = {1, 2, 3, 4}> {
+        ["/enc/MatMul"] p = MatMul (X, W)
+        ["/enc/act/Softmax"] q = Softmax <axis = 1> (p)
+        ["/head/Relu"] Y = Relu (q)
+    }
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], folder: Path) -> Run:
+    Path("a.onnx").write_bytes(make_model(TEXT).proto.SerializeToString())
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return call
+
+
+def edited(old: str, new: str) -> None:
+    Path("b.onnx").write_bytes(make_model(TEXT.replace(old, new)).proto.SerializeToString())
+
+
+def test_equal_models(run: Run) -> None:
+    edited("p = MatMul", "other = MatMul")
+    Path("b.onnx").write_bytes(make_model(TEXT.replace("p =", "r =").replace("(p)", "(r)")).proto.SerializeToString())
+    assert run("diff", "a.onnx", "b.onnx") == (0, "no differences\n", "")
+    code, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
+    found = json.loads(out)
+    jsonschema.validate(found, schema("diff"))
+    assert code == 0 and found["identical"] and found["summary"]["nodes"]["same"] == 3
+
+
+def test_one_attribute(run: Run) -> None:
+    edited("axis = 1", "axis = 0")
+    code, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
+    found = json.loads(out)
+    jsonschema.validate(found, schema("diff"))
+    assert code == 1
+    assert [(module["path"], module["status"]) for module in found["modules"]] == [("enc.act", "changed")]
+    [change] = found["modules"][0]["nodes"]["changed"]
+    assert change["attributes"] == {"axis": [1, 0]} and change["a"]["name"] == "/enc/act/Softmax"
+    code, out, _ = run("diff", "a.onnx", "b.onnx")
+    assert code == 1 and "axis: 1 -> 0" in out and out.endswith("1 module changed: 1 node, 0 weights\n")
+    assert run("diff", "a.onnx", "b.onnx", "--ignore", "attributes")[0] == 0
+    assert run("diff", "a.onnx", "b.onnx", "--select", "path:head")[0] == 0
+
+
+def test_one_weight_and_the_tolerance(run: Run) -> None:
+    edited("{1, 2, 3, 4}", "{1, 2, 3, 4.5}")
+    code, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
+    [weight] = json.loads(out)["modules"][0]["weights"]
+    assert code == 1
+    assert (weight["a"], weight["shape"], weight["dtype"]) == ("W", [[2, 2], [2, 2]], ["float32", "float32"])
+    assert (weight["elements"], weight["differing"], weight["max_abs"]) == (4, 1, 0.5)
+    assert weight["rel_l2"] == pytest.approx(0.5 / 30**0.5)
+    assert run("diff", "a.onnx", "b.onnx", "--atol", "0.5")[0] == 0
+    assert run("diff", "a.onnx", "b.onnx", "--atol", "0.4")[0] == 1
+    assert run("diff", "a.onnx", "b.onnx", "--ignore", "weights")[0] == 0
+
+
+def test_compare_sees_weights_and_not_tags_alone(run: Run) -> None:
+    edited("{1, 2, 3, 4}", "{1, 2, 3, 4.5}")
+    code, out, _ = run("compare", "a.onnx", "b.onnx", "--format", "json")
+    found = json.loads(out)
+    jsonschema.validate(found, schema("compare"))
+    jsonschema.validate(found["diff"], schema("diff"))
+    assert code == 1 and not found["modules"] and found["diff"]["summary"]["weights"] == {"changed": 1, "same": 0}
+
+
+def test_a_renamed_module(run: Run) -> None:
+    edited("/enc/", "/encoder/")
+    assert run("diff", "a.onnx", "b.onnx")[0] == 1
+    assert run("diff", "a.onnx", "b.onnx", "--map", "enc=encoder") == (0, "no differences\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.onnx", "none.onnx"), "none.onnx: No such file"),
+        (("a.onnx", "a.onnx", "--map", "enc"), "expected OLD=NEW"),
+        (("a.onnx", "a.onnx", "--atol", "-1"), "a tolerance is a number from 0"),
+        (("a.onnx", "a.onnx", "--select", "path:nowhere"), "--select"),
+        (("a.onnx", "a.onnx", "--select", "clas:X"), "unknown key 'clas'"),
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run("diff", *arguments)
+    assert code == 2 and not out and message in err
