@@ -5,24 +5,29 @@ PYTHON ?= python3
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CLIENTS ?= .venv-clients
 ALL     := dev,torch,ort,hf,batch
+CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types bench docs clean
+.PHONY: help demo test test-clients lint types bench docs clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo $(VENV)/.package ## Export a small model and show which module every operator is from
 	$(BIN)/modelexport demo
 
 test: lint types ## Check style and types, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+
+test-clients: $(CLIENTS)/.package ## Run programs of other packages under modelexport run, in an environment of their own
+	MODELEXPORT_TEST_CLIENTS=1 OMP_NUM_THREADS=1 $(CLIENTS)/bin/python -m pytest -q tests/packages
 
 lint: $(VENV)/.dev ## Check style with ruff
 	$(BIN)/ruff check .
@@ -40,6 +45,7 @@ docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themsel
 clean: ## Remove what make made, the virtual environment included
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis modelexport-demo
 	@if [ -f $(VENV)/.made ]; then rm -rf $(VENV); fi
+	@if [ -f $(CLIENTS)/.made ]; then rm -rf $(CLIENTS); fi
 
 # A virtual environment that make did not make may hold somebody's editable install: leave it alone.
 $(VENV)/.made:
@@ -65,4 +71,20 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 $(VENV)/.package: $(VENV)/.torch $(SOURCES)
 	rm -rf build/lib
 	$(PIP) --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+# These packages need other versions of each other than ours. torchvision's own dependencies would replace torch.
+$(CLIENTS)/.packages: constraints-clients.txt
+	@if [ -e $(CLIENTS) ] && [ ! -f $(CLIENTS)/.made ]; then echo "$(CLIENTS) was not made by this Makefile: choose another with CLIENTS=path" >&2; exit 2; fi
+	$(PYTHON) -m venv $(CLIENTS)
+	@touch $(CLIENTS)/.made
+	$(CLIENT_PIP) setuptools torch
+	$(CLIENT_PIP) --no-deps torchvision
+	$(CLIENT_PIP) optimum-onnx timm ultralytics onnxslim onnxruntime onnxscript pytest
+	@touch $@
+
+$(CLIENTS)/.package: $(CLIENTS)/.packages $(SOURCES)
+	rm -rf build/lib
+	$(CLIENT_PIP) --no-build-isolation .
+	$(CLIENT_PIP) --no-build-isolation --no-deps --force-reinstall .
 	@touch $@

@@ -1,7 +1,7 @@
 """Which nn.Module is each ONNX operator from, and how do we know?
 
-``modelexport.HierarchyExporter`` and ``modelexport.export_model`` are imported on first use, so that
-``import modelexport`` is quick and works without torch.
+``modelexport.HierarchyExporter``, ``modelexport.export_model`` and ``modelexport.tagging`` are imported on first use,
+so that ``import modelexport`` is quick and works without torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if __name__ != "modelexport":  # from the root of a checkout the folder's own na
     raise ImportError(f"import this package as modelexport, not as {__name__}")
 
 if TYPE_CHECKING:
+    from modelexport.frontend.clients.context import tagging as tagging
     from modelexport.strategies.htp.htp_hierarchy_exporter import HierarchyExporter as HierarchyExporter
     from modelexport.unified_export import ExportStrategy as ExportStrategy
     from modelexport.unified_export import UnifiedExporter as UnifiedExporter
@@ -22,8 +23,9 @@ _HOMES = {
     "ExportStrategy": "modelexport.unified_export",
     "UnifiedExporter": "modelexport.unified_export",
     "export_model": "modelexport.unified_export",
+    "tagging": "modelexport.frontend.clients.context",
 }
-__all__ = ["ExportStrategy", "HierarchyExporter", "UnifiedExporter", "__version__", "export_model"]
+__all__ = ["ExportStrategy", "HierarchyExporter", "UnifiedExporter", "__version__", "export_model", "tagging"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Make": {
         "export": "Export a PyTorch model to ONNX with a module tag on every node.",
         "trace": "Record a model's modules and values, for htp-opt --trace.",
+        "run": "Run a program that exports models; what it exports carries tags.",
         "batch": "Export many models, each in its own process.",
         "demo": "Export a small built-in transformer and show its module tree.",
     },

@@ -131,6 +131,16 @@ class MemoryLimitExceeded(ModelExportError):
     """The process uses more resident memory than MODELEXPORT_MEMORY_LIMIT_MB allows; nothing was written."""
 
 
+class TaggingError(ModelExportError):
+    """An export that somebody else started could not be tagged, in a strict ``tagging()`` block."""
+
+    exit_code = 1
+
+
+class TaggingWarning(UserWarning):
+    """An export that somebody else started was left plain."""
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The known word that is most like ``word``, or ``""`` where none has the share ``cutoff`` of letters in common."""
     import difflib

@@ -115,5 +115,7 @@ class HierarchyExporter:
         except ImportError as error:
             raise MissingExtraError("torch", "torch", "exporting a model") from error
         from modelexport.frontend.export.job import ExportJob
+        from modelexport.frontend.interception.exporters import left_alone
 
-        return ExportJob(self._settings, model, example_inputs, output_path, kwargs).run()
+        with left_alone():
+            return ExportJob(self._settings, model, example_inputs, output_path, kwargs).run()

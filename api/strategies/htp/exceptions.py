@@ -13,4 +13,6 @@ from modelexport.ir.errors import ModelExportError as ModelExportError
 from modelexport.ir.errors import OutputError as OutputError
 from modelexport.ir.errors import PassError as PassError
 from modelexport.ir.errors import PipelineError as PipelineError
+from modelexport.ir.errors import TaggingError as TaggingError
+from modelexport.ir.errors import TaggingWarning as TaggingWarning
 from modelexport.ir.errors import VerifyError as VerifyError
