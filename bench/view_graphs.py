@@ -33,7 +33,7 @@ SHAPES: dict[str, Callable[[int], str]] = {"blocks": blocks, "flat": flat, "deep
 def build(nodes: int, shape: str) -> onnx.ModelProto:
     """A valid model; a node's name says its module.
 
-    Every fifth node also reads the first value, every seventh the value five nodes before; every twentieth is a constant.
+    Every fifth node also reads the first value, every seventh the one five nodes before; every twentieth is a constant.
     """
     path_of = SHAPES[shape]
     graph = onnx.GraphProto(name="main_graph")

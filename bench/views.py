@@ -28,7 +28,8 @@ OPEN = "window.modelexport.expand(arguments[0]); document.getElementById('graph'
 
 SEARCH = """
     const done = arguments[0], box = document.getElementById("search"), results = document.getElementById("results");
-    new MutationObserver(() => { results.querySelector("button").click(); done(); }).observe(results, {childList: true});
+    const watch = new MutationObserver(() => { results.querySelector("button").click(); done(); });
+    watch.observe(results, {childList: true});
     box.value = "_7777";
     box.dispatchEvent(new Event("input"));
 """

@@ -13,7 +13,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable
 from modelexport.passes.report import first_nodes, module_order
-from modelexport.views.values import constant_nodes, home_of, value_types
+from modelexport.views.values import constant_nodes, home_of, inferred_types, value_types
 
 ROOT = "(root)"
 
@@ -214,6 +214,7 @@ def _connect(model: Model, nodes: list[ViewNode]) -> tuple[list[Value], list[tup
     values: list[Value] = []
     known: dict[Scope, dict[str, int]] = {graph: {} for graph in model.graphs()}
     types = {graph: value_types(graph) for graph in known}
+    types[model.main] = inferred_types(model) | types[model.main]
     counts: dict[Scope, int] = dict.fromkeys(known, 0)
     for shown in nodes:
         node = shown.node

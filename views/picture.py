@@ -110,8 +110,12 @@ class View:
         found = form or SUFFIXES.get(target.suffix.lower())
         if found is None:
             raise ConfigError(f"{target}: the suffix is none of {' '.join(SUFFIXES)}: say which form")
-        files = [(target, self.text(found, depth))]
-        if found == "model-explorer":
+        return self.write(target, found, self.text(found, depth))
+
+    def write(self, target: Path, form: str, text: str) -> list[Path]:
+        """Write a picture that :meth:`text` has made, and what belongs beside it; see :meth:`save`."""
+        files = [(target, text)]
+        if form == "model-explorer":
             named = [(_file_name(target.stem, name), each) for name, each in self.node_data().items()]
             files = [(target.with_name(name), model_explorer.to_json(each)) for name, each in named] + files
         for where, content in files:

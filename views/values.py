@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 import onnx
+import onnx.shape_inference
 
+from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
+from modelexport.passes.partition.value_types import without_weights
 
+INFERRED = 20_000  # nodes of the largest graph whose unknown shapes are inferred
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -76,6 +80,21 @@ def value_types(graph: Scope) -> dict[str, str]:
             if described := type_text(value.type):
                 types[text(value.name)] = described
     return types
+
+
+def inferred_types(model: Model) -> dict[str, str]:
+    """What onnx's inference finds for values of the main graph that the file says nothing about; nothing for a model of
+    more than 20,000 nodes, which would wait for it, and for one that onnx can't infer."""
+    graph = model.main
+    told = {text(value.name) for value in graph.proto.value_info} | set(graph.outputs)
+    silent = any(value and value not in told for node in graph.nodes for value in node.outputs)
+    if not silent or len(graph) > INFERRED:
+        return {}
+    try:
+        found = onnx.shape_inference.infer_shapes(without_weights(assemble(model)), data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
+        return {}
+    return {text(value.name): described for value in found.graph.value_info if (described := type_text(value.type))}
 
 
 def _tensors(proto: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

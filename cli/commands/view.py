@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelexport.cli.console import put, put_bytes, warn
+from modelexport.cli.console import fewer_collections, put, put_bytes, warn
 from modelexport.cli.options import talk, talk_options
 from modelexport.cli.source import check_output
 
@@ -63,14 +63,15 @@ def command(
         raise click.UsageError(f"--depth belongs to --format {', '.join(_WITH_DEPTH)}")
     if not to_stdout:
         check_output(Path(str(output)), model, *overlays)
-    found = _view(model, selector, overlays, title)
+    with fewer_collections():
+        found = _view(model, selector, overlays, title)
+        text = found.text(form, depth)
     for line in dict.fromkeys((*found.data.model.warnings, *found.warnings)):
         warn(line)
-    text = found.text(form, depth)
     if form == "mermaid":
         _warn_of_mermaid(found, 2 if depth is None else depth, text)
     if not to_stdout:
-        for path in found.save(str(output), form, depth=depth):
+        for path in found.write(Path(str(output)), form, text):
             talk().say(f"wrote {path}")
     elif form == "tree":
         put(text.rstrip("\n"))

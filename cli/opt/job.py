@@ -7,8 +7,6 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -41,7 +39,7 @@ class Job:
         self._listen()
         self.options.check_files()
         self.options.check_names()
-        with _fewer_collections():
+        with out.fewer_collections():
             return self._work()
 
     def _work(self) -> int:
@@ -267,15 +265,3 @@ class Job:
 
 def _say_on(text: str) -> None:
     out.say(text, newline=False)
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """Let the cyclic collector run seldom: what a run allocates lives to its end."""
-    before = gc.get_threshold()
-    gc.set_threshold(2_000_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

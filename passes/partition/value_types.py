@@ -69,7 +69,7 @@ class ValueTypes:
             return
         self._inferred = True
         try:
-            result = onnx.shape_inference.infer_shapes(_without_weights(self._source), data_prop=True)
+            result = onnx.shape_inference.infer_shapes(without_weights(self._source), data_prop=True)
         except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as error:
             self._model.warnings.append(f"onnx's shape inference failed: {str(error).strip().splitlines()[0][:200]}")
             return
@@ -96,8 +96,8 @@ def _is_whole(entry: onnx.ValueInfoProto | None) -> bool:
     return True
 
 
-def _without_weights(source: onnx.ModelProto) -> onnx.ModelProto:
-    """The model for inference: large initializers are inputs, so that their bytes are never copied."""
+def without_weights(source: onnx.ModelProto) -> onnx.ModelProto:
+    """A model for shape inference: large initializers are inputs, so that their bytes are never copied."""
     light = onnx.ModelProto(ir_version=source.ir_version)
     light.opset_import.extend(source.opset_import)
     light.functions.extend(source.functions)

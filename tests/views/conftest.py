@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from modelexport.ir import Model
 from modelexport.passes.testing import make_model
 from modelexport.views.data import ViewData, view_data
+
+sys.path.insert(0, str(Path(__file__).parent))
+import browsing
 
 TEXT = """
     # module: .                my.Net
@@ -39,3 +47,13 @@ def model() -> Model:
 @pytest.fixture
 def data(model: Model) -> ViewData:
     return view_data(model)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, one for all tests of a process; without one the test is skipped."""
+    if reason := browsing.missing():
+        pytest.skip(reason)
+    driver = browsing.start()
+    yield driver
+    driver.quit()

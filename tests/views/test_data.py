@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from modelexport.ir import Model
+from modelexport.ir.io.reader import from_proto
 from modelexport.passes.selection import select
 from modelexport.passes.testing import make_model
 from modelexport.views.data import ViewData, readers, view_data
@@ -83,7 +84,7 @@ def test_constants_are_found_in_any_order_of_nodes() -> None:
     nodes = [make("Add", ["b", "x"], ["y"]), make("Neg", ["a"], ["b"], name="b"), make("Abs", ["w"], ["a"], name="a")]
     weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [1.0])
     proto = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], [weight]))
-    assert {n.node.name for n in view_data(Model(proto)).nodes if n.constant} <= {"a", "b"}
+    assert {n.node.name for n in view_data(from_proto(proto)).nodes if n.constant} <= {"a", "b"}
 
 
 def test_parameters_are_the_tables_else_what_is_read(model: Model, data: ViewData) -> None:

@@ -34,7 +34,7 @@ const colours = (() => {
   const inks = new Map();
   const ink = hex => { // black or white, whichever is read better on it
     let found = inks.get(hex);
-    if (!found) inks.set(hex, found = luminance(hex) > .18 ? "#10161d" : "#ffffff");
+    if (!found) inks.set(hex, found = luminance(hex) > .179 ? "#000000" : "#ffffff");
     return found;
   };
 
