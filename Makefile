@@ -14,14 +14,26 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-clients lint types bench docs clean
+.PHONY: help demo test test-clients browser lint types bench docs clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.demo $(VENV)/.package ## Export a small model and show which module every operator is from
+demo: $(VENV)/.demo $(VENV)/.package ## Export a small model, show which module every operator is from, write a page
 	$(BIN)/modelexport demo
+
+LOOKERS  := chromium chromedriver dot
+PACKAGES := chromium chromium-driver graphviz
+
+browser: ## Install what the tests of pictures want (Chromium, Graphviz), where apt-get and root are there
+	@for tool in $(LOOKERS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then echo "there already: $(LOOKERS)"; \
+	elif ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+	  echo "not there:$$missing (the tests that want them are skipped; apt-get or root is missing to install them)"; \
+	elif apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; then \
+	  echo "installed: $(PACKAGES)"; \
+	else echo "could not install $(PACKAGES): the tests that want them are skipped"; fi
 
 test: lint types ## Check style and types, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)

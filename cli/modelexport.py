@@ -19,7 +19,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "trace": "Record a model's modules and values, for htp-opt --trace.",
         "run": "Run a program that exports models; what it exports carries tags.",
         "batch": "Export many models, each in its own process.",
-        "demo": "Export a small built-in transformer and show its module tree.",
+        "demo": "Export a small built-in transformer and show its modules.",
     },
     "Look": {
         "analyze": "Count a tagged model's nodes by module, operator or source.",

@@ -12,15 +12,15 @@ from modelexport.cli.source import require_torch
 from modelexport.cli.tables import summary_text
 
 
-@click.command("demo", short_help="Export a small built-in transformer and show its module tree.")
+@click.command("demo", short_help="Export a small built-in transformer and show its modules.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("modelexport-demo"))
 @click.option("--exporter", type=click.Choice(["auto", "torchscript", "dynamo"]), default="auto", show_default=True)
 @format_option("table", "json")
 @talk_options
 def command(folder: Path, exporter: str, fmt: str) -> None:
-    """Export a small built-in transformer and show its module tree.
+    """Export a small built-in transformer and show its modules.
 
-    The files go to FOLDER [modelexport-demo].
+    The files go to FOLDER [modelexport-demo]; one is a page to look at in a browser.
 
     \b
     Examples:
@@ -31,14 +31,18 @@ def command(folder: Path, exporter: str, fmt: str) -> None:
 
     require_torch()
     from modelexport.frontend.inputs.demo import run_demo
+    from modelexport.views.picture import view
 
     talk().say(f"exporting demo:transformer to {folder}")
     with talk().around_model_code():
         result = run_demo(folder, exporter=exporter)
-    summary = summarize(Path(result["output_path"]))
+    model = Path(result["output_path"])
+    page = model.with_suffix(".html")
+    view(model).save(page)
+    summary = summarize(model)
     if fmt == "json":
         put_json(summary)
         return
     put(summary_text(summary))
-    put(f"\nmodel    {result['output_path']}\nsidecar  {result['sidecar_path']}")
+    put(f"\nmodel    {result['output_path']}\nsidecar  {result['sidecar_path']}\npage     {page.absolute().as_uri()}")
     put(f"\nNext: modelexport analyze {result['output_path']} --filter-tag '*/Block.0/*'")

@@ -93,3 +93,11 @@ def test_what_does_not_fit_is_counted(model: Path, capsys: pytest.CaptureFixture
 def test_a_selection(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(model), "--select", "op:Exp", "--format", "dot"]) == 0
     assert "encoder" in capsys.readouterr().out
+
+
+def test_the_demo_ends_with_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert main(["demo", "here", "--exporter", "torchscript"]) == 0
+    page = Path("here/demo.html")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert f"page     {page.absolute().as_uri()}" in capsys.readouterr().out
