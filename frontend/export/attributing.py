@@ -2,67 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from modelexport.frontend.torch.owners import WeightOwners
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.io.embedded_tags import NAME_SCOPES
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.records.torch_metadata import MalformedRecord, read_stack
 
 BY = "export"
 SCOPE_RULE = "exporter-scope"
+WATCHED_RULE = "watched-call"
 COPY_RULE = "parameter-copy"
-BRANCH_RULE = "branch-parameter"
+FOLDED_RULE = "folded-norm"
+CONTRADICTED_RULE = "contradicted-scope"
+DOUBT = 0.5  # the most that a tag is worth that something independent of it contradicts
+_RECORDS = frozenset({NAME_SCOPES})
+_FOLDING = ("Conv", "ConvTranspose", "Gemm")
 
 
-def apply_scopes(model: Model, paths: Mapping[str, str]) -> None:
+class Evidence:
+    """What an export knows of its nodes besides what they carry.
+
+    Attributes:
+        paths: module path by output value: TorchScript's scopes, or the calls that were watched.
+        called: modules that ran where nobody could watch them.
+        owners: holders of the weights; None where they are not looked at.
+    """
+
+    def __init__(
+        self, paths: Mapping[str, str], called: Iterable[str] = (), owners: WeightOwners | None = None
+    ) -> None:
+        self.paths, self.called, self.owners = paths, tuple(called), owners
+
+
+def apply_scopes(model: Model, evidence: Evidence) -> None:
     """Attribute nodes by output value: to the scope that is known for it, and copies of parameters to their readers.
 
     torch merges parameters with equal values into one and keeps the others as copies: Identity nodes without scope,
-    whose output has the parameter's name. Other nodes without scope are left to the passes.
+    whose output has the parameter's name. A node whose own record is the same is left to the passes, as are other nodes
+    without scope. A record that is contradicted by the holders of the weights it reads is worth no more than a guess.
     """
-    _apply_to_branches(model)
-    if not paths:
-        return
-    shared: dict[str, Attribution] = {}
-    copies: list[Node] = []
+    for path in evidence.called:
+        _mark_called(model.modules, path)
+    work = _Work(model, evidence)
     for node in model.nodes():
-        path = next((paths[value] for value in node.outputs if value in paths), None)
-        if path is not None:
-            path = model.modules.canonical(path)
-            attribution = shared.get(path)
-            if attribution is None:
-                attribution = shared[path] = Attribution(path, Source.SCOPE, SCOPE_RULE, 1.0, (), BY)
-                _mark_called(model.modules, path)
-            node.attribute_to(attribution)
-        elif node.op_type == "Identity" and node.inputs[0] in node.graph.initializers_set:
-            copies.append(node)
-    for node in copies:
-        path = _reader_or_owner(node, model.modules)
+        work.attribute(node)
+    for node in work.copies:
+        work.copy(node)
+
+
+class _Work:
+    def __init__(self, model: Model, evidence: Evidence) -> None:
+        self.modules = model.modules
+        self.paths, self.owners = evidence.paths, evidence.owners
+        self.copies: list[Node] = []
+        self.shared: dict[tuple[str, str], Attribution] = {}
+
+    def attribute(self, node: Node) -> None:
+        recorded = _recorded(node, self.modules)
+        found = next((self.paths[value] for value in node.outputs if value in self.paths), None)
+        path = recorded if found is None else self.modules.canonical(found)
+        if path is None:
+            if node.op_type == "Identity" and node.inputs[0] in node.graph.initializers_set:
+                self.copies.append(node)
+            return
+        if self._judged(node, path) or path == recorded:
+            return
+        self._set(node, path, SCOPE_RULE if recorded is None else WATCHED_RULE, Source.SCOPE, 1.0)
+
+    def _judged(self, node: Node, path: str) -> bool:
+        """Give a node that is contradicted by the weights it reads its module; whether it is one."""
+        weights = [value for value in node.inputs if value in node.graph.initializers_set] if self.owners else ()
+        if not weights or self.owners is None or node.op_type == "Identity":
+            return False
+        held = {value: owners for value in weights if (owners := self.owners.of(value))}
+        if not held or not all(_contradict(owners, path) for owners in held.values()):
+            return False
+        watched = any(value in self.paths for value in node.outputs)
+        first = next(iter(held))
+        uses = {use for owner in held[first] for use in self.modules.uses(owner)}
+        if node.op_type in _FOLDING and self.owners.is_norm(path) and len(uses) == 1:
+            self._set(node, uses.pop(), FOLDED_RULE, Source.SCOPE, 1.0)
+        elif watched:  # the call is what decides: a module may compute with the weights of another
+            return False
+        else:
+            self._set(node, path, CONTRADICTED_RULE, Source.SCOPE, DOUBT)
+        return True
+
+    def _set(self, node: Node, path: str, rule: str, source: Source, confidence: float) -> None:
+        attribution = self.shared.get((path, rule))
+        if attribution is None:
+            attribution = self.shared[path, rule] = Attribution(path, source, rule, confidence, (), BY)
+            _mark_called(self.modules, path)
+        node.attribute_to(attribution)
+
+    def copy(self, node: Node) -> None:
+        path = _reader_or_owner(node, self.modules)
         if path is not None:
             node.attribute_to(Attribution(path, Source.PARAMETER, COPY_RULE, 1.0, (node.first_output,), BY))
 
 
-def _apply_to_branches(model: Model) -> None:
-    """Attribute the nodes of dynamo's branches that read the weights of one module: no scope is recorded there."""
-    for graph in model.graphs():
-        if graph.kind != "body":
-            continue
-        for node in graph.nodes:
-            record = node.metadata.get(NAME_SCOPES)
-            if record is None or "," in record:  # the fx node alone is no scope
-                continue
-            owners = {owner for value in node.inputs if (owner := _owner(value, model.modules)) is not None}
-            if len(owners) == 1:
-                evidence = tuple(value for value in node.inputs if _owner(value, model.modules) is not None)
-                node.attribute_to(Attribution(owners.pop(), Source.PARAMETER, BRANCH_RULE, 0.97, evidence, BY))
+def _recorded(node: Node, modules: ModuleTable) -> str | None:
+    """The path that torch wrote into the node of the main graph, under the caller's name; None where it wrote none."""
+    if node.graph.owner is not None or not node.has_metadata(_RECORDS):
+        return None
+    try:
+        stack = read_stack(node.metadata)
+    except MalformedRecord:
+        return None
+    if stack is None:
+        return None
+    path = ""
+    for name in stack.paths:
+        path = name if name in modules else modules.called_by(path, name)
+    return modules.canonical(path)
 
 
-def _owner(value: str, modules: ModuleTable) -> str | None:
-    """The called module that owns the parameter of this name."""
-    path, dot, _ = value.rpartition(".")
-    return modules.canonical(path) if dot and modules.is_called(modules.canonical(path)) else None
+def _contradict(owners: tuple[str, ...], path: str) -> bool:
+    """Whether none of ``owners`` lies at, above or below ``path``."""
+    return not any(
+        not owner or not path or owner == path or owner.startswith(f"{path}.") or path.startswith(f"{owner}.")
+        for owner in owners
+    )
 
 
 def _mark_called(modules: ModuleTable, path: str) -> None:
@@ -80,4 +144,5 @@ def _reader_or_owner(node: Node, modules: ModuleTable) -> str | None:
     if len(paths) == 1:
         return paths.pop()
     owner, dot, _ = node.first_output.rpartition(".")
-    return owner if dot and owner in modules else None
+    uses = modules.uses(owner) if dot and owner in modules else ()
+    return uses[0] if uses else None

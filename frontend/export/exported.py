@@ -27,6 +27,7 @@ class Exported:
         paths: module path by value name where the node's metadata does not tell: all of TorchScript's, few of dynamo's.
         weights: the larger weights, by initializer.
         warnings: what a user should know about it.
+        called: modules that ran, some of them where no call can be watched.
     """
 
     exporter: ExporterName
@@ -34,6 +35,7 @@ class Exported:
     paths: Mapping[str, str] = field(default_factory=dict)
     weights: Weights = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    called: tuple[str, ...] = ()
 
     @property
     def opset_version(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from modelexport.frontend.export.apart import Apart, set_apart
-from modelexport.frontend.export.attributing import apply_scopes
+from modelexport.frontend.export.attributing import Evidence, apply_scopes
 from modelexport.frontend.export.exported import Exported, ExporterName
 from modelexport.frontend.export.pipelines import build_pipeline, has_onnxruntime
 from modelexport.frontend.export.publish import publish, scratch_folder
@@ -25,7 +25,9 @@ from modelexport.frontend.inputs.names import check_names
 from modelexport.frontend.inputs.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.settings import Settings
+from modelexport.frontend.torch.owners import WeightOwners
 from modelexport.frontend.torch.torch_internals import ready
+from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.frontend.trace.seen import Seen, seen, unwatched
 from modelexport.frontend.trace.watching import watching
 from modelexport.ir.errors import ExportError, InputError, OutputError
@@ -103,7 +105,7 @@ class ExportJob:
         )
         graph.modules = self.seen.modules
         if self.settings.evidence == "scope":
-            apply_scopes(graph, exported.paths)
+            apply_scopes(graph, Evidence(exported.paths, exported.called, WeightOwners(ModuleNames(self.model))))
         reading = time.perf_counter() - began
         opset = exported.opset_version
         steps.done(

@@ -17,6 +17,7 @@ from modelexport.frontend.export.weights import taken_out
 from modelexport.frontend.inputs.example_inputs import Inputs
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.conversion import convert
+from modelexport.frontend.torch.fx_marks import FxMarks, take_marks
 from modelexport.frontend.torch.reasons import first_line
 from modelexport.frontend.torch.state import (
     kept_model,
@@ -25,6 +26,7 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
+from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.ir.errors import ExportError
 from modelexport.ir.io.embedded_tags import NAME_SCOPES
 from modelexport.ir.modules.module import is_path
@@ -56,12 +58,14 @@ def export_dynamo(
     given.setdefault("verbose", False)
     if opset is not None:
         given["opset_version"] = max(opset, FIRST_OPSET)
-    program = _program(model, inputs, given)
+    marks = FxMarks(ModuleNames(model))
+    program = _program(model, inputs, given, marks)
     if keep_inputs:
         program.model.graph.inputs.extend(program.model.graph.initializers.values())
     weights = taken_out(program.model)
     proto = program.model_proto
-    exported = Exported("dynamo", proto, unrecorded_paths(proto, program.exported_program), weights)
+    paths = {**unrecorded_paths(proto, program.exported_program), **take_marks(proto)}
+    exported = Exported("dynamo", proto, paths, weights, called=tuple(marks.called))
     if model.training:
         exported.warnings.append("the model was exported in training mode; model.eval() before gives it for inference")
     if opset is not None and opset > exported.opset_version:
@@ -100,13 +104,14 @@ def unrecorded_paths(proto: onnx.ModelProto, program: Any) -> dict[str, str]:
     return found
 
 
-def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any]) -> Any:
+def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any], marks: FxMarks) -> Any:
     with TORCH_LOCK, ExitStack() as stack:
         stack.enter_context(kept_random_state())
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
         stack.enter_context(rare_collection())
         stack.enter_context(_quiet_about_choices())
+        stack.enter_context(marks.installed())
         args = inputs.args
         if args and isinstance(args[-1], dict) and not inputs.kwargs:
             args = (*args, {})  # torch takes a dict at the end for keyword arguments

@@ -135,8 +135,8 @@ def module_table(paths: Mapping[torch.nn.Module, Sequence[str]], calls: Mapping[
                 class_name=class_name,
             )
         )
-        for name in others if calls is not None else ():
-            if calls.get(name):
+        for name in others:
+            if calls is not None and calls.get(name):
                 table.add(Module(name, cls, calls[name], class_name=class_name, same_as=first))
     return table
 
