@@ -16,13 +16,17 @@ if __name__ != "modelexport.analysis":  # from the root of a checkout the folder
 
 if TYPE_CHECKING:
     from modelexport.analysis.costing.report import cost as cost
+    from modelexport.analysis.difference.report import diff_models as diff_models
+    from modelexport.analysis.divergence.report import compare_values as compare_values
     from modelexport.analysis.profiling.report import profile as profile
 
 _HOMES = {
+    "compare_values": "modelexport.analysis.divergence.report",
     "cost": "modelexport.analysis.costing.report",
+    "diff_models": "modelexport.analysis.difference.report",
     "profile": "modelexport.analysis.profiling.report",
 }
-__all__ = ["cost", "profile"]
+__all__ = ["compare_values", "cost", "diff_models", "profile"]
 
 
 def __getattr__(name: str) -> Any:

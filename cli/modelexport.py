@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "split": "Cut a model into stages that run one after the other.",
     },
     "Check": {
+        "compare-values": "Find the module that computes something else than the reference.",
         "validate": "Check a model and its sidecar, and repair what can be repaired.",
     },
     "Shell": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from modelexport.ir.editing.topology import in_order
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io.subgraph import is_inside
 from modelexport.ir.model import Model
@@ -128,3 +129,19 @@ def of_call(model: Model, path: str, members: list[Node], call: Call) -> list[No
             "since the exporter or an optimiser merged or folded some; take all"
         )
     return members[(call - 1) * length : call * length]
+
+
+def call_of(model: Model, path: str, value: str) -> int:
+    """Which call of a module made a value, from 1; 1 also where its calls can't be told apart."""
+    module = model.modules.get(path)
+    maker = model.main.producer(value)
+    if module is None or module.calls < 2 or maker is None:
+        return 1
+    inside = [n for n in in_order(model.main) if n.attribution is not None and is_inside(n.attribution.path, path)]
+    for call in range(1, module.calls + 1):
+        try:
+            if maker in of_call(model, path, inside, call):
+                return call
+        except ConfigError:
+            return 1
+    return 1

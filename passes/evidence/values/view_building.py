@@ -15,7 +15,8 @@ from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.values.fingerprints import fingerprint, unknown
 from modelexport.passes.evidence.values.initializers import Initializers
-from modelexport.passes.running.graph_values import RunReport, run_graph
+from modelexport.passes.running.graph_values import run_graph
+from modelexport.passes.running.stepping import RunReport
 
 
 class ViewBuilder:

@@ -1,0 +1,154 @@
+"""The state of one comparison: errors by value as they come in, and the verdict over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from modelexport.analysis.divergence.error import Error, odd_values
+from modelexport.analysis.divergence.result import First, ModuleError, NotFinite
+from modelexport.analysis.divergence.segments import Segments, path_of, tolerance
+from modelexport.ir.arrays import Array
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.text import readable
+from modelexport.passes.evidence.values.initializers import Initializers
+
+
+@dataclass(slots=True)
+class Compared:
+    """One value that both sides make.
+
+    Attributes:
+        value: its name in the candidate.
+        name: its name in the reference's graph, or the candidate's where the reference has no graph.
+        path: the module that makes it.
+    """
+
+    value: str
+    name: str
+    path: str
+    introduced: Error | None = None
+    accumulated: Error | None = None
+    tolerance: float = 0.0
+
+    @property
+    def diverges(self) -> bool:
+        """Whether it goes wrong by itself."""
+        return self.introduced is not None and self.introduced.relative > self.tolerance
+
+
+class Comparison:
+    """Compared values in the candidate's execution order, and what is said of them.
+
+    Args:
+        candidate: the graph that is judged; its nodes have modules.
+        graph: the graph whose modules are named: the reference's, or the candidate's where the reference has none.
+        rtol: tolerance for every value; by the precision of the arithmetic unless given.
+    """
+
+    def __init__(self, candidate: Model, graph: Model, rtol: float | None = None) -> None:
+        self.candidate, self.graph, self.rtol = candidate, graph, rtol
+        self.values: dict[str, Compared] = {}
+        self.kinds: dict[str, str] = {}  # element types of the candidate's values
+        self._weights = Initializers(candidate)
+        self.odd: dict[str, tuple[str, str]] = {}  # nan or inf in (candidate, reference), by value
+        self._weights_differ: Callable[[Sequence[Node]], list[tuple[str, str]]] = lambda nodes: []
+
+    def judge_weights(self, differ: Callable[[Sequence[Node]], list[tuple[str, str]]]) -> None:
+        """``differ`` tells (path, name) of weights that nodes of the reference read and that are others now."""
+        self._weights_differ = differ
+
+    def seen(self, value: str, computed: Array, expected: Array) -> None:
+        """Note what is not finite in a value that was computed from the reference's values."""
+        kinds = odd_values(computed), odd_values(expected)
+        if any(kinds):
+            self.odd[value] = kinds
+
+    def finish(self) -> None:
+        """Set the tolerances, once all values are known."""
+        segments = Segments(self.candidate, self.values.keys())
+        for each in self.values.values():
+            if self.rtol is not None:
+                each.tolerance = self.rtol
+            else:
+                each.tolerance = tolerance(segments.nodes(each.value), self.kinds, each.value)
+
+    @property
+    def largest_agreeing(self) -> float:
+        """The largest introduced error within its tolerance."""
+        fine = [v.introduced.relative for v in self.values.values() if v.introduced is not None and not v.diverges]
+        return max(fine, default=0.0)
+
+    def first(self, call_of: Callable[[str, str], int]) -> First | None:
+        """The verdict; ``call_of(path, value)`` is the number of the call that made a value."""
+        wrong = next((each for each in self.values.values() if each.diverges), None)
+        if wrong is None or wrong.introduced is None:
+            return None
+        compared = {each.name for each in self.values.values()}
+        nodes = Segments(self.graph, compared).nodes(wrong.name)
+        suspects = list(dict.fromkeys([wrong.path, *map(path_of, nodes)]))
+        changed = self._weights_differ(nodes)
+        owners = list(dict.fromkeys(path for path, _ in changed))
+        path = owners[0] if len(owners) == 1 else wrong.path
+        ordered = [*owners, *(each for each in suspects if each not in owners)]
+        return First(
+            path,
+            self.tag(path),
+            call_of(path, wrong.name),
+            tuple(ordered),
+            readable(wrong.value),
+            wrong.introduced.relative,
+            wrong.accumulated.relative if wrong.accumulated is not None else None,
+            wrong.introduced.max_abs,
+            tuple(readable(name) for _, name in changed),
+        )
+
+    def modules(self, listed: Mapping[str, None], first: First | None) -> list[ModuleError]:
+        """A row for each module, the largest introduced error first; ``listed`` are modules that may have no value."""
+        rows = {path: ModuleError(path, self.tag(path)) for path in listed}
+        for each in self.values.values():
+            if each.introduced is None:
+                continue
+            path = first.path if first is not None and readable(each.value) == first.value else each.path
+            row = rows.setdefault(path, ModuleError(path, self.tag(path)))
+            row.values += 1
+            row.introduced = max(row.introduced or 0.0, each.introduced.relative)
+            row.max_abs = max(row.max_abs or 0.0, each.introduced.max_abs)
+            if each.accumulated is not None:
+                row.accumulated = max(row.accumulated or 0.0, each.accumulated.relative)
+            if each.diverges:
+                row.status = "diverges"
+            elif row.status != "diverges":
+                over = each.accumulated is not None and each.accumulated.relative > each.tolerance
+                row.status = "carries" if over or row.status == "carries" else "agrees"
+        return sorted(rows.values(), key=lambda row: -(row.introduced if row.introduced is not None else -1.0))
+
+    def not_finite(self) -> NotFinite | None:
+        """The first value that has NaN or infinity where nothing it is made of has."""
+        found: NotFinite | None = None
+        for value, each in self.values.items():
+            mine, theirs = self.odd.get(value, ("", ""))
+            if not (mine or theirs) or self._reads_odd(value):
+                continue
+            if mine and not theirs:
+                return NotFinite(each.path, readable(value), mine, False)
+            if found is None and mine and theirs:
+                found = NotFinite(each.path, readable(value), mine, True)
+        return found
+
+    def _reads_odd(self, value: str) -> bool:
+        """Whether a value is made from values, or constants, that are not finite in the reference."""
+        nodes = Segments(self.candidate, self.values.keys()).nodes(value)
+        inner = {name for node in nodes for name in node.outputs}
+        read = {name for node in nodes for name in (*node.inputs, *node.captures) if name and name not in inner}
+        return any(self.odd.get(name, ("", ""))[1] or self._is_odd_weight(name) for name in read)
+
+    def _is_odd_weight(self, name: str) -> bool:
+        array = self._weights.get(name) if name in self._weights else None
+        return array is not None and bool(odd_values(array))
+
+    def tag(self, path: str) -> str:
+        """The tag of a module."""
+        table = self.graph.modules
+        return table.tags().get(path, "") if path in table else ""
