@@ -150,7 +150,7 @@ def _built(cls: Callable[[], nn.Module], **example: torch.Tensor) -> Callable[[]
 
 
 MODELS: dict[str, Callable[[], Built]] = {
-    "recurrent": _built(Recurrent, x=torch.randn(2, 7, 6)),
+    "recurrences": _built(Recurrent, x=torch.randn(2, 7, 6)),
     "convolutions": _built(Convolutions, x=torch.randn(2, 4, 16)),
     "contractions": _built(Contractions, x=torch.randn(2, 7, 6)),
     "experts": _built(Experts, x=torch.randn(2, 5, 8)),

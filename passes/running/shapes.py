@@ -77,15 +77,15 @@ def find_shapes(
         running_inputs.check_arrays(model, arrays)
     copy = named_copy(model, metadata=False, weights=False)
     found = Shapes("static", sizes, copy.instances, {n.name: n for n in nodes_of(copy.proto.graph)}, {})
-    scopes = read_scopes(copy.proto, sizes)
-    if not _take(found, scopes):
+    scopes = read_scopes(copy.proto, sizes) if _may_be_complete(copy.proto.graph) else []
+    if not scopes or not all(scope.complete for scope in scopes):
         proto, problem = inferred(copy.proto, sizes)
         if proto is not None:
             found.source = "inferred"
-            scopes = read_scopes(proto, sizes)
-            _take(found, scopes)
+        scopes = read_scopes(copy.proto if proto is None else proto, sizes)
         if problem:
             found.problems.append(problem)
+    _take(found, scopes)
     if found.complete or not may_run:
         return found
     if not has_onnxruntime():
@@ -103,17 +103,18 @@ def find_shapes(
     return found
 
 
-def _take(found: Shapes, scopes: Sequence[StaticScope]) -> bool:
-    """Executions as static shapes tell them; whether they tell all."""
-    found.executions = {}
-    complete = True
+def _may_be_complete(graph: onnx.GraphProto) -> bool:
+    """Whether a graph describes as many values as its nodes make."""
+    made = sum(len(node.output) for node in graph.node if node.op_type != "Constant")
+    return len(graph.value_info) + len(graph.output) >= made
+
+
+def _take(found: Shapes, scopes: Sequence[StaticScope]) -> None:
+    """Executions as static shapes tell them."""
     for scope in scopes:
         for node in scope.nodes:
-            execution = scope.execution(node)
-            complete = complete and execution.known
-            found.executions[node.name] = (execution,) if execution.count != 0 else ()
-    found.complete = complete
-    return complete
+            found.executions[node.name] = (scope.execution(node),) if scope.runs != 0 else ()
+    found.complete = all(scope.complete for scope in scopes)
 
 
 @dataclass(slots=True)

@@ -35,6 +35,16 @@ class StaticScope:
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the sizes of every value that its nodes make, and how often it runs, are known."""
+        if self.runs == 0:
+            return True
+        values = self.values
+        return self.runs is not None and not any(
+            values[name].dims is None and values[name].is_tensor for node in self.nodes for name in node.output if name
+        )
+
     def value(self, name: str) -> Value | None:
         """The value as this scope sees it; None for an absent slot."""
         if not name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import onnx
 
@@ -16,6 +17,7 @@ _BITS: dict[int, int] = {
 }
 
 
+@cache
 def bits_of(elem_type: int) -> int | None:
     """Bits of one element as it is stored; None for strings and unknown types."""
     if elem_type in _BITS:
