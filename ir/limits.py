@@ -1,9 +1,12 @@
-"""The memory of this process, and its bound MODELEXPORT_MEMORY_LIMIT_MB."""
+"""The memory of this process, its bound MODELEXPORT_MEMORY_LIMIT_MB, and its cyclic collector."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from modelexport.ir.errors import ConfigError, MemoryLimitExceeded
 
@@ -42,3 +45,15 @@ def memory_mb() -> tuple[float, float]:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
     return info.rss / 2**20, max(peak, info.rss) / 2**20
+
+
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Pause the cyclic collector: building many small objects that all live makes it superlinear."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

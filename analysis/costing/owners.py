@@ -21,6 +21,9 @@ _FUSED_NAMES = (
     "MatMulNBitsQkv"
 )
 _FUSED = frozenset(_FUSED_NAMES.split())
+_LAYOUT_ONLY = frozenset(
+    {"FusedMatMul", "TransposeMatMul"}
+)  # fused with what turns or scales, not with a module's work
 _HOPS = 8  # carriers between a weight and the node that multiplies with it
 
 
@@ -64,8 +67,9 @@ class Owners:
     def charged(self, node: Node) -> str | None:
         """The module that owns the weight of a fused node, where that is not the node's own; else None.
 
-        A rewritten node that is recorded for a module around the owner may as well be the outer module's own call with
-        weights that it borrows (``F.linear(x, self.out.weight, self.out.bias)``): it is, unless it reads others too.
+        A rewritten or turned node that is recorded for a module around the owner may as well be the outer module's own
+        call with weights that it borrows (``F.linear(x, self.out.weight, self.out.bias)``): it is, unless it reads
+        others too.
         """
         is_fused = node.op_type.startswith("Fused") or node.op_type in _FUSED
         if not is_fused and REWRITE_RULE not in node.metadata:
@@ -79,7 +83,8 @@ class Owners:
             if owner == path or self._is_tied(*found, node, owner):
                 return None
             borrowed = not path or owner.startswith(path + ".")
-            if not is_fused and borrowed and self._owns_all(node, owner):
+            joins = is_fused and node.op_type not in _LAYOUT_ONLY
+            if not joins and borrowed and self._owns_all(node, owner):
                 return None
             return owner
         return None

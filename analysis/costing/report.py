@@ -14,6 +14,7 @@ from modelexport.analysis.costing.owners import Owners, weights
 from modelexport.analysis.module_rows import ModuleNumbers, ModuleRow
 from modelexport.ir.arrays import Array
 from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
@@ -148,8 +149,9 @@ def cost(
         InputError: the file can't be read, or an input does not fit the model.
     """
     source = attributed(model)
-    found = find_shapes(source, inputs, shapes, may_run=run, seed=seed)
-    return _Counter(source, found).report()
+    with without_gc():
+        found = find_shapes(source, inputs, shapes, may_run=run, seed=seed)
+        return _Counter(source, found).report()
 
 
 @dataclass(slots=True)

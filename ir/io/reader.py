@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +14,7 @@ from google.protobuf.message import DecodeError
 from modelexport.ir.editing.topology import find_cycle
 from modelexport.ir.errors import InputError
 from modelexport.ir.graph import Graph
+from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
 from modelexport.ir.proto.building import fill
 from modelexport.ir.text import shown, text
@@ -54,7 +52,7 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None, label: str = "<
     Raises:
         InputError: the graph is cyclic or its functions are recursive.
     """
-    with _no_gc():
+    with without_gc():
         model = Model(proto, path)
         fill(model.main)
         for function in proto.functions:
@@ -126,15 +124,3 @@ def _refuse_recursion(model: Model, label: str) -> None:
     cycle = model.recursion()
     if cycle:
         raise InputError(f"{label}: local functions are recursive: {' -> '.join(graph.scope for graph in cycle[:3])}")
-
-
-@contextmanager
-def _no_gc() -> Iterator[None]:
-    """Pause the cyclic collector: building many small objects that all live makes it superlinear."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ import onnx
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
+from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 from modelexport.passes.running import inputs as running_inputs
 from modelexport.passes.running.events import kernel_name, read_events
@@ -92,7 +94,7 @@ def find_shapes(
         found.problems.append("onnxruntime is not installed: pip install 'modelexport[ort]' to see shapes in a run")
         return found
     try:
-        seen = _run(model, arrays, shapes, seed)
+        seen = _run(model, arrays, shapes, seed, copy)
     except InputError as error:
         found.problems.append(str(error))
         return found
@@ -126,17 +128,30 @@ class _Seen:
 
 
 def _run(
-    model: Model, arrays: Mapping[str, Array] | None, shapes: Mapping[str, Sequence[int]] | None, seed: int
+    model: Model,
+    arrays: Mapping[str, Array] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    seed: int,
+    named: NamedCopy,
 ) -> _Seen:
+    """Run the model's own file where its names are those of ``named`` already, else a copy: weights are not copied."""
     made = running_inputs.make_inputs(model, arrays, shapes, seed)
-    copy: NamedCopy = named_copy(model, metadata=False)
+    if model.path is not None and _has_own_names(model, named):
+        with contextlib.suppress(InputError):
+            seen = _profiled(model, model.path, made)
+            if _is_of(seen, named):
+                return seen
+    return _profiled(model, named_copy(model, metadata=False).proto, made)
+
+
+def _profiled(model: Model, source: onnx.ModelProto | Path, made: Mapping[str, Array]) -> _Seen:
     label = str(model.path or "model")
     feeds = as_ort_values(made, {info.name: info.elem_type for info in running_inputs.model_inputs(model)})
     seen = _Seen()
     with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
         settings = SessionSettings(profile=str(Path(folder, "run")))
-        session = open_session(copy.proto, settings, model.base_dir, label)
-        del copy
+        session = open_session(source, settings, model.base_dir, label)
+        del source
         failure: InputError | None = None
         try:
             run(session, feeds, label)
@@ -155,6 +170,19 @@ def _run(
             signature = (json.dumps(args.get("input_type_shape")), json.dumps(args.get("output_type_shape")))
             seen.signatures.setdefault(name, Counter())[signature] += 1
     return seen
+
+
+def _has_own_names(model: Model, named: NamedCopy) -> bool:
+    """Whether the model's file may be run as it is: every node has a name of its own, and nothing was edited."""
+    if model.path is None or any(each.calls or name != each.node.name for name, each in named.instances.items()):
+        return False
+    return assemble(model) is model.proto and model.path.is_file()
+
+
+def _is_of(seen: _Seen, named: NamedCopy) -> bool:
+    """Whether the nodes that ran are those of the model: its file may have become another one."""
+    main = {node.name for node in named.proto.graph.node if node.op_type != "Constant"}
+    return main <= seen.signatures.keys() <= named.instances.keys()
 
 
 def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:

@@ -132,6 +132,18 @@ def test_a_rewrite_rule_on_the_node_tells_of_a_fusion():
     assert numbers(found, "macs")["norm"] == 0
 
 
+@pytest.mark.parametrize(("bias", "charged"), [("mix.out.bias", None), ("mix.bias", "mix.out")])
+def test_a_weight_that_the_outer_module_borrows_stays_with_it(bias, charged):
+    """F.linear(x, self.out.weight, self.out.bias), rewritten; with another bias the outer module's Add was fused."""
+    gemm = node("Gemm", ["x", "mix.out.weight", bias], ["y"], "n", "mix")
+    gemm.metadata_props.add(key="pkg.onnxscript.rewriter.rule_name", value="MatMulAddToGemm")
+    found = cost(model([gemm], [weight("mix.out.weight", 4, 3), weight(bias, 3)]))
+    assert found.nodes[0].charged_to == charged
+    turned = node("FusedMatMul", ["x", "mix.out.weight"], ["y"], "n", "mix", "com.microsoft", transB=1)
+    found = cost(model([turned], [weight("mix.out.weight", 3, 4)], opsets=(("", 17), ("com.microsoft", 1))))
+    assert found.nodes[0].charged_to is None
+
+
 def test_a_tied_weight_stays_with_the_head():
     source = model(
         [
