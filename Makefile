@@ -51,8 +51,9 @@ types: $(VENV)/.dev $(VENV)/.package ## Check types with mypy, on the installed 
 bench: $(VENV)/.dev $(VENV)/.package ## Measure speed and memory against reading and writing the same file
 	$(BIN)/python bench/speed.py
 
-docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themselves
+docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themselves, and draw docs/pictures
 	$(BIN)/python docs/generate_passes.py
+	$(BIN)/python docs/generate_compute_pictures.py
 
 clean: ## Remove what make made, the virtual environment included
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis modelexport-demo
