@@ -73,6 +73,7 @@ def _show_completion(ctx: click.Context, param: click.Parameter, value: str | No
 @click.option("--sidecar", is_flag=True, help="Also write <stem>_hierarchy.json beside the output.")
 @click.option("--sidecar-path", type=File(), help="Write the sidecar there.")
 @click.option("--report", type=click.Choice(["table", "json"]), help="Print the coverage report in this form.")
+@click.option("--depth", type=click.IntRange(min=0), help="Levels of modules in the report; the root is 0.")
 @click.option("--explain", type=PassName(), metavar="PASS", help="Print every decision of a pass, with its evidence.")
 @click.option("--emit", type=click.Choice(["onnx", "text", "json"]), default="onnx", show_default=True,
               help="What is written: the model, its IR as text, or its hierarchy as JSON.")  # fmt: skip

@@ -26,7 +26,7 @@ def module_tree(modules: Sequence[Mapping[str, Any]], *, depth: int | None = Non
     """The tree of a summary's ``modules`` with each module's own nodes and those of its whole subtree."""
     depths: dict[str, int] = {}
     tags: dict[str, str] = {}
-    rows: list[tuple[str, object, object]] = []
+    rows: list[tuple[str, object, object, str, str]] = []
     for module in modules:
         parent = module["parent"]
         level = depths.get(parent, -1) + 1 if parent is not None else 0
@@ -34,20 +34,35 @@ def module_tree(modules: Sequence[Mapping[str, Any]], *, depth: int | None = Non
         above = tags.get(parent, "") if parent is not None else ""
         segment = module["tag"].removeprefix(above + "/") if above else module["tag"]
         if depth is None or level <= depth:
-            rows.append((f"{'  ' * level}{segment}", module["nodes"], module["total_nodes"]))
-    return table(("module", "nodes", "with inner"), rows)
+            sure = module["confidence"]
+            shares = (f"{module['share']:.1%}", "" if sure is None else f"{sure:.2f}")
+            rows.append((f"{'  ' * level}{segment}", module["nodes"], module["total_nodes"], *shares))
+    return table(("module", "nodes", "with inner", "share", "confidence"), rows)
 
 
-def summary_text(summary: Mapping[str, Any]) -> str:
+def down_to(modules: list[dict[str, Any]], depth: int | None) -> list[dict[str, Any]]:
+    """The rows of a summary's ``modules`` down to this level; the root is 0."""
+    if depth is None:
+        return modules
+    levels: dict[str, int] = {}
+    for module in modules:
+        levels[module["path"]] = 0 if module["parent"] is None else levels.get(module["parent"], 0) + 1
+    return [module for module in modules if levels[module["path"]] <= depth]
+
+
+def summary_text(summary: Mapping[str, Any], depth: int | None = None) -> str:
     """A summary for people: totals, coverage by source, the module tree."""
+    from modelexport.passes.report import confidence_text
+
+    sure = f" ({confidence_text(summary['confidence'])})" if summary["tagged_operations"] else ""
     total, tagged, unique = (summary[key] for key in ("total_operations", "tagged_operations", "unique_tags"))
     parts = [
-        f"{summary['model_path']}: {tagged} of {total} nodes tagged, "
+        f"{summary['model_path']}: {tagged} of {total} nodes tagged{sure}, "
         f"{unique} different {'tag' if unique == 1 else 'tags'}",
         source_table(summary),
     ]
     if summary["modules"]:
-        parts.append(module_tree(summary["modules"]))
+        parts.append(module_tree(summary["modules"], depth=depth))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -60,12 +75,14 @@ def source_table(summary: Mapping[str, Any]) -> str:
     return table(("source", "nodes", "share"), [(name, n, f"{n / total:.1%}") for name, n in counts.items()])
 
 
-def print_report(summary: Mapping[str, Any], form: str = "table", *, to_stderr: bool = False) -> None:
+def print_report(
+    summary: Mapping[str, Any], form: str = "table", *, to_stderr: bool = False, depth: int | None = None
+) -> None:
     """Print a summary as ``table`` or ``json``. Raises ReaderGone."""
     if form == "json":
         put_json(summary, to_stderr=to_stderr)
     else:
-        put(summary_text(summary), to_stderr=to_stderr)
+        put(summary_text(summary, depth), to_stderr=to_stderr)
 
 
 def explanation_text(

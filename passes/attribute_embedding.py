@@ -11,6 +11,8 @@ from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import VIEWER_KEYS, Interop, Viewers, doc_with_tag, doc_without_tag
 from modelexport.ir.model import Model
+from modelexport.ir.modules.levels import add_levels
+from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -50,9 +52,10 @@ class _Writer:
     def __init__(self, options: AttributeEmbedding, model: Model) -> None:
         self.options = options
         self.model = model
-        paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
-        for path in paths | {""} if paths else ():  # the root too: a second run must find the same modules
+        self.first = first_nodes(model.nodes())
+        for path in ("", *self.first) if self.first else ():  # the root too: a second run must find the same modules
             model.modules.ensure(path)
+        add_levels(model.modules, self.first)
         self.full_tags = model.modules.tags()
         self.tags = self.full_tags if options.torch_nn else model.modules.tags(torch_nn=False)
         self.viewers = Viewers(options.interop, model.modules, self.tags)
@@ -104,7 +107,7 @@ class _Writer:
         before = {key for key in metadata.get(embedded_tags.ADDED, "").split(",") if key in VIEWER_KEYS}
         foreign = {key for key in VIEWER_KEYS if key in metadata and key not in before}
         wanted: Patch = dict(own) if write else {}
-        extra = {key: value for key, value in self.viewers.keys(node, attribution.path).items() if key not in foreign}
+        extra = {key: value for key, value in self.viewers.keys(node, attribution).items() if key not in foreign}
         wanted.update(extra)
         if extra:
             wanted[embedded_tags.ADDED] = ",".join(extra)
@@ -139,7 +142,7 @@ class _Writer:
         self.model.patch_metadata({key: value for key, value in wanted.items() if metadata.get(key) != value})
 
     def _tables(self) -> tuple[str, str]:
-        modules = sorted(self.model.modules, key=lambda module: module.path)
+        modules = [self.model.modules[path] for path in module_order(self.model.modules, self.first)]
         index = {module.path: position for position, module in enumerate(modules)}
         rows: list[list[object]] = [
             [m.path, m.cls, self.full_tags[m.path], m.calls, m.same_as, m.parameters] for m in modules

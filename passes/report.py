@@ -9,8 +9,17 @@ from typing import Any
 from modelexport.ir.attribution import Source
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
+from modelexport.ir.modules.levels import add_levels
+from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.node import Node
 from modelexport.ir.text import shown
+
+SURE, LIKELY = 0.9, 0.5  # from which confidence on a tag is sure, and no longer a guess
+NOTHING = (
+    "nothing in this file names a module: no tags, no metadata of an exporter, no scopes in node or value names and no "
+    "names of weights were found; an export by modelexport, --trace of the model or --reference to a tagged file would"
+    " help"
+)
 
 
 def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Node] | None = None) -> dict[str, Any]:
@@ -22,24 +31,30 @@ def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Nod
 
     Returns:
         ``{model_path, total_operations, tagged_operations, unique_tags, by_source: {source: n},
-        tag_statistics: {tag: n}, modules: [{path, class, tag, parent, calls, nodes, total_nodes}],
-        operations: {op_type: n}}``. ``nodes`` are a module's own, ``total_nodes`` include those of the modules in it;
-        modules stand in the order of :func:`module_order`.
+        confidence: {mean, sure, likely, guess}, tag_statistics: {tag: n}, operations: {op_type: n},
+        modules: [{path, class, tag, parent, calls, nodes, total_nodes, share, confidence}]}``.
+        ``nodes`` are a module's own, ``total_nodes`` include those of the modules in it, ``share`` is their part of all
+        tagged nodes and ``confidence`` their mean, null without any; modules stand in the order of
+        :func:`module_order`. Tags are sure from a confidence of 0.9 on, a guess below 0.5.
     """
     paths: Counter[str] = Counter()
     sources: Counter[Source] = Counter()
     operators: Counter[str] = Counter()
+    sums: dict[str, float] = {}  # of confidences, by path
     counted = list(model.nodes() if nodes is None else nodes)
     total = len(counted)
     for node in counted:
         operators[node.op_type] += 1
         attribution = node.attribution
         if attribution is not None:
-            paths[attribution.path] += 1
+            path = attribution.path
+            paths[path] += 1
             sources[attribution.source] += 1
+            sums[path] = sums.get(path, 0.0) + attribution.confidence
     table = ModuleTable(model.modules)
     for path in paths:
         table.ensure(path)
+    add_levels(table, paths)
     tags = table.tags()
     return {
         "model_path": label if label is not None else str(model.path or ""),
@@ -47,8 +62,9 @@ def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Nod
         "tagged_operations": paths.total(),
         "unique_tags": len(paths),
         "by_source": {str(source): sources[source] for source in Source if sources[source]},
+        "confidence": confidences(counted),
         "tag_statistics": {shown(tags[path]): count for path, count in paths.items()},
-        "modules": _modules(table, tags, paths, first_nodes(counted)),
+        "modules": _modules(table, tags, paths, sums, first_nodes(counted)),
         "operations": {shown(op_type): count for op_type, count in operators.most_common()},
     }
 
@@ -63,17 +79,50 @@ def sources_line(model: Model) -> str:
     if parts and counts[None]:
         parts.append(f"{counts[None]} without tag")
     total = f"{counts.total()} node{'' if counts.total() == 1 else 's'}"
-    return f"{total}: {', '.join(parts)}" if parts else total
+    if not parts:
+        return total
+    return f"{total}: {', '.join(parts)}; {confidence_text(confidences(model.nodes()))}"
+
+
+def confidences(nodes: Iterable[Node]) -> dict[str, Any]:
+    """``{mean, sure, likely, guess}`` of the tagged ones of ``nodes``: a mean, null without any, and three counts."""
+    counts = dict.fromkeys(("sure", "likely", "guess"), 0)
+    total = 0.0
+    for node in nodes:
+        attribution = node.attribution
+        if attribution is not None:
+            share = round(attribution.confidence, 2)  # as it is written
+            total += share
+            counts["sure" if share >= SURE else "likely" if share >= LIKELY else "guess"] += 1
+    number = sum(counts.values())
+    return {"mean": round(total / number, 4) if number else None, **counts}
+
+
+def confidence_text(found: Mapping[str, Any]) -> str:
+    """``98 sure, 20 likely, 2 guess``."""
+    return ", ".join(f"{found[name]} {name}" for name in ("sure", "likely", "guess"))
+
+
+def says_nothing(model: Model) -> bool:
+    """Whether nothing in the file names a module: all tags are fallback, or rest on nothing else."""
+    held = [node.attribution for node in model.nodes() if node.attribution is not None]
+    return bool(held) and all(each.source in (Source.FALLBACK, Source.INHERITED) for each in held)
 
 
 def _modules(
-    table: ModuleTable, tags: Mapping[str, str], paths: Counter[str], first: Mapping[str, int]
+    table: ModuleTable,
+    tags: Mapping[str, str],
+    paths: Counter[str],
+    sums: Mapping[str, float],
+    first: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     totals: Counter[str] = Counter()
+    sure: dict[str, float] = {}
     for path, count in paths.items():
         current: str | None = path
         while current is not None:
             totals[current] += count
+            sure[current] = sure.get(current, 0.0) + sums.get(path, 0.0)
             current = table.parent(current)
     rows: list[dict[str, Any]] = []
     for path in module_order(table, first):
@@ -87,52 +136,11 @@ def _modules(
                 "calls": module.calls,
                 "nodes": paths[path],
                 "total_nodes": totals[path],
+                "share": round(totals[path] / paths.total(), 4) if paths else 0.0,
+                "confidence": round(sure[path] / totals[path], 4) if totals[path] else None,
             }
         )
     return rows
-
-
-def first_nodes(nodes: Iterable[Node]) -> dict[str, int]:
-    """By module path, the position among ``nodes`` of the first one that is the module's own."""
-    first: dict[str, int] = {}
-    for position, node in enumerate(nodes):
-        attribution = node.attribution
-        if attribution is not None and attribution.path not in first:
-            first[attribution.path] = position
-    return first
-
-
-def module_order(table: ModuleTable, first: Mapping[str, int]) -> list[str]:
-    """Paths of all modules in the order in which every report and picture has them.
-
-    A module comes before those in it. Modules with one parent stand in the order of their first nodes in the file, the
-    nodes of all paths below them included; one without any node stays behind the one that the table has before it.
-
-    Args:
-        table: the modules; paths of ``first`` that it lacks are left out.
-        first: position of the first own node by path, as :func:`first_nodes` gives it.
-    """
-    starts: dict[str, int] = {}
-    for path, position in first.items():
-        while starts.get(path, position + 1) > position:
-            starts[path] = position
-            path = path.rpartition(".")[0]
-    children: dict[str | None, list[str]] = {}
-    for module in table:
-        children.setdefault(table.parent(module.path), []).append(module.path)
-    for siblings in children.values():
-        places: dict[str, int] = {}
-        place = -1
-        for path in siblings:
-            place = places[path] = starts.get(path, place)
-        siblings.sort(key=places.__getitem__)
-    stack = (children.get(None, []) or children.pop("", []))[::-1]
-    order: list[str] = []
-    while stack:
-        path = stack.pop()
-        order.append(path)
-        stack.extend(children.get(path, ())[::-1])
-    return order
 
 
 def explanation(model: Model, pass_name: str) -> list[dict[str, Any]]:

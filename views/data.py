@@ -9,10 +9,10 @@ from modelexport.ir.attribution import Attribution
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
+from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable
-from modelexport.passes.report import first_nodes, module_order
 from modelexport.views.values import constant_nodes, home_of, inferred_types, value_types
 
 ROOT = "(root)"

@@ -16,11 +16,11 @@ from modelexport.ir.arrays import Array
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
+from modelexport.ir.modules.order import first_nodes
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.text import shown
 from modelexport.passes.pipeline.attributed import attributed
-from modelexport.passes.report import first_nodes
 from modelexport.passes.running.shapes import Shapes, find_shapes
 from modelexport.passes.running.values import Execution
 

@@ -12,14 +12,14 @@ import click
 
 from modelexport.cli.console import put, put_json, report_error, warn
 from modelexport.cli.options import format_option, talk, talk_options
-from modelexport.cli.tables import module_tree, source_table, summary_text, table
+from modelexport.cli.tables import down_to, module_tree, source_table, summary_text, table
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
     from modelexport.ir.node import Node
 
 _COLUMNS = {
-    "module": ("module", "nodes", "with inner"),
+    "module": ("module", "nodes", "with inner", "share", "confidence"),
     "source": ("source", "nodes"),
     "op": ("operator", "nodes"),
 }
@@ -116,8 +116,7 @@ def summarize(
         summary["modules"] = [module for module in summary["modules"] if module["total_nodes"]]
     for line in dict.fromkeys(model.warnings):
         warn(line)
-    if depth is not None:
-        summary["modules"] = _down_to(summary["modules"], depth)
+    summary["modules"] = down_to(summary["modules"], depth)
     return summary
 
 
@@ -135,13 +134,6 @@ def _selected(model: Model, selector: str, *, allow_empty: bool = False) -> list
     return list(select(model, [selector], allow_empty=allow_empty).nodes)
 
 
-def _down_to(modules: list[dict[str, Any]], depth: int) -> list[dict[str, Any]]:
-    levels: dict[str, int] = {}
-    for module in modules:
-        levels[module["path"]] = 0 if module["parent"] is None else levels.get(module["parent"], 0) + 1
-    return [module for module in modules if levels[module["path"]] <= depth]
-
-
 def _text(summary: Mapping[str, Any], by: str | None) -> str:
     if by is None:
         return summary_text(summary)
@@ -155,7 +147,8 @@ def _text(summary: Mapping[str, Any], by: str | None) -> str:
 def _rows_csv(summary: Mapping[str, Any], by: str) -> str:
     rows: list[tuple[Any, ...]]
     if by == "module":
-        rows = [(module["tag"], module["nodes"], module["total_nodes"]) for module in summary["modules"]]
+        keys = ("tag", "nodes", "total_nodes", "share", "confidence")
+        rows = [tuple("" if module[key] is None else module[key] for key in keys) for module in summary["modules"]]
     else:
         rows = list(summary["by_source" if by == "source" else "operations"].items())
     text = io.StringIO()

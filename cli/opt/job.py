@@ -196,8 +196,11 @@ class Job:
 
     def _print(self, model: Model, run: RunReport, *, silent: bool) -> None:
         """The result on stdout. ``silent``: what was to be written was not, so only what was asked for is printed."""
-        from modelexport.passes.report import explanation, model_summary, sources_line
+        from modelexport.passes.report import NOTHING, explanation, model_summary, says_nothing, sources_line
 
+        if not self.options.quiet and not silent and says_nothing(model):
+            out.say(f"{self.options.input}: {NOTHING}")
+        depth = self.options.depth
         writes = self.options.output is not None and not self.options.dry_run
         stdout_taken = writes and self.options.output == STREAM
         if not writes and self.options.emit != "onnx":
@@ -207,6 +210,7 @@ class Job:
         decisions = explanation(model, self.options.explain) if self.options.explain else None
         if wanted == "json":
             summary = model_summary(model, self._named_output())
+            summary["modules"] = tables.down_to(summary["modules"], depth)
             if decisions is not None:
                 summary["explain"] = {"pass": self.options.explain, "decisions": decisions}
             out.put_json(summary, to_stderr=stdout_taken)
@@ -216,7 +220,7 @@ class Job:
             text = tables.explanation_text(str(self.options.explain), notes.skipped, notes.notes, decisions)
             out.put(text, to_stderr=stdout_taken)
         if self.options.report == "table" or (wanted and decisions is None):
-            tables.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken)
+            tables.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken, depth=depth)
         elif writes and not silent and not self.options.quiet:
             out.say(f"{self.options.output if self.options.output != STREAM else 'stdout'}: {sources_line(model)}")
 

@@ -31,6 +31,7 @@ class Options:
     sidecar: bool
     sidecar_path: str | None
     report: str | None
+    depth: int | None
     explain: str | None
     emit: str
     external_data: str

@@ -274,12 +274,13 @@ class Viewers:
         self.tags = tags
         self._stacks: dict[str, tuple[list[str], list[str]]] = {}
 
-    def keys(self, node: Node, path: str) -> dict[str, str]:
-        """What to write on ``node``, which is from the module at ``path``."""
+    def keys(self, node: Node, attribution: Attribution) -> dict[str, str]:
+        """What to write on ``node``. A fallback is no namespace: viewers group by names where there is none."""
         if self.interop == "none":
             return {}
+        path = attribution.path
         tag = self.tags[path]
-        keys = {NAMESPACE: tag.removeprefix("/")}
+        keys = {} if attribution.source is Source.FALLBACK else {NAMESPACE: tag.removeprefix("/")}
         if self.interop == "torch":
             paths, classes = self._stack(path)
             keys[NAME_SCOPES] = repr([*paths, node.op_type.lower()])

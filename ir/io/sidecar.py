@@ -19,6 +19,8 @@ from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.embedded_tags import PIPELINE
 from modelexport.ir.model import Model
+from modelexport.ir.modules.levels import add_levels
+from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.operators import role
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
@@ -117,9 +119,10 @@ def _document(
     model_path: str | PathLike[str] | None,
     torch_nn: bool,
 ) -> Iterator[str]:
-    paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
-    for path in paths:
+    first = first_nodes(model.nodes())
+    for path in first:
         model.modules.ensure(path)
+    add_levels(model.modules, first)
     tags = model.modules.tags(torch_nn)
     by_path = Counter(node.attribution.path for node in model.nodes() if node.attribution is not None)
     by_tag: Counter[str] = Counter()
@@ -145,7 +148,7 @@ def _document(
     for key, value in head.items():
         yield f"{'{' if key == 'format' else ','}\n {_json(key)}: {_json(value)}"
     yield ',\n "modules": ['
-    yield from _separated(_json(_module(model, path, tags)) for path in sorted(tags, key=_natural))
+    yield from _separated(_json(_module(model, path, tags)) for path in module_order(model.modules, first))
     yield '],\n "tag_statistics": {'
     yield from _separated(f"{_json(tag)}: {number}" for tag, number in sorted(by_tag.items()))
     yield '},\n "node_tags": {'
@@ -235,9 +238,3 @@ def generated_at() -> str:
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"SOURCE_DATE_EPOCH is {epoch!r}, not a number of seconds since 1970") from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _natural(path: str) -> tuple[tuple[int, int, str], ...]:
-    """Order of module paths: parents first, numbers by value."""
-    atoms = path.split(".") if path else []
-    return tuple((0, int(atom), "") if atom.isascii() and atom.isdigit() else (1, 0, atom) for atom in atoms)

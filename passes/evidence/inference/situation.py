@@ -172,7 +172,8 @@ def nameless_vectors(model: Model, owned: Set[str]) -> frozenset[str]:
 
 
 def _is_vector(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_type in _FLOATS and sum(extent > 1 for extent in tensor.dims) == 1
+    wide = sum(extent > 1 for extent in tensor.dims)
+    return tensor.data_type in _FLOATS and (wide == 1 or (not wide and len(tensor.dims) > 2))  # of one channel
 
 
 def _unplaced(flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -> list[bool]:
