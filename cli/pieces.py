@@ -24,14 +24,14 @@ def read_whole(path: Path) -> Model:
 
 def embed_again(whole: Model, pieces: Sequence[Piece]) -> None:
     """Let pieces of a file that carries tags carry theirs, written with the same options."""
-    from modelexport.ir.io.embedded_tags import PIPELINE
+    from modelexport.ir.io.embedded_tags import pipeline_of
     from modelexport.passes.pipeline.base import PassContext
     from modelexport.passes.recorded import recorded_embedding
 
     step = recorded_embedding(whole)
     if step is not None:
         for piece in pieces:
-            step.run(piece.model, PassContext(pipeline=whole.metadata[PIPELINE]))
+            step.run(piece.model, PassContext(pipeline=pipeline_of(whole.metadata) or ""))
 
 
 def differs(whole: Model, pieces: Sequence[Piece], feeds: Mapping[str, Any]) -> bool:

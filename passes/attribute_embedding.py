@@ -17,7 +17,7 @@ from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Patch = dict[str, str | None]
-_LOOKED_AT = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.ADDED, *VIEWER_KEYS))
+_LOOKED_AT = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED, *VIEWER_KEYS))
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class AttributeEmbedding(Pass):
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
         """See the class. What the file already says is left as it is, byte for byte."""
-        return _Writer(self, model).go(ctx)
+        return _Writer(self, model, ctx).go()
 
 
 class _Writer:
     """One run over one model. Nodes with one attribution and like metadata share one patch."""
 
-    def __init__(self, options: AttributeEmbedding, model: Model) -> None:
+    def __init__(self, options: AttributeEmbedding, model: Model, ctx: PassContext) -> None:
         self.options = options
         self.model = model
         self.first = first_nodes(model.nodes())
@@ -59,12 +59,15 @@ class _Writer:
         self.full_tags = model.modules.tags()
         self.tags = self.full_tags if options.torch_nn else model.modules.tags(torch_nn=False)
         self.viewers = Viewers(options.interop, model.modules, self.tags)
+        self.pipeline = ctx.pipeline or embedded_tags.pipeline_of(model.metadata) or options.name
+        self.packed = self._tables()
+        self.digest = embedded_tags.digest_of(self.pipeline, *self.packed)
         self.own: dict[int, dict[str, str]] = {}  # by id: nodes keep their attributions alive, and hashing them is slow
         self.plain: dict[int, Patch] = {}
         self.patches: dict[tuple[object, ...], Patch] = {}
         self.same_for_all_operators = options.interop != "torch"
 
-    def go(self, ctx: PassContext) -> PassResult:
+    def go(self) -> PassResult:
         changed = 0
         in_metadata, in_doc = self.options.carrier != "doc-string", self.options.carrier != "metadata"
         for graph in self.model.graphs():
@@ -88,7 +91,7 @@ class _Writer:
                 if in_doc or (proto is not None and proto.doc_string):
                     touched |= _write_doc(node, own if in_doc else None)
                 changed += touched
-        self._describe_model(ctx)
+        self._describe_model()
         return PassResult(changed=changed)
 
     def _own(self, attribution: Attribution) -> dict[str, str]:
@@ -98,6 +101,7 @@ class _Writer:
             embedded_tags.SOURCE: str(attribution.source),
             embedded_tags.RULE: attribution.rule,
             embedded_tags.CONFIDENCE: f"{attribution.confidence:.2f}",
+            embedded_tags.MODEL: self.digest,
         }
 
     def _patch(
@@ -111,13 +115,13 @@ class _Writer:
         wanted.update(extra)
         if extra:
             wanted[embedded_tags.ADDED] = ",".join(extra)
-        gone = before.union((*embedded_tags.NODE_KEYS, embedded_tags.ADDED)).difference(wanted)
+        gone = before.union((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED)).difference(wanted)
         wanted.update((key, None) for key in sorted(gone) if key in metadata)
         return {key: value for key, value in wanted.items() if metadata.get(key) != value}
 
     def _update(self, node: Node, attribution: Attribution, own: dict[str, str], write: bool) -> bool:
         metadata = node.metadata
-        kept = tuple(metadata.get(key) for key in (*embedded_tags.NODE_KEYS, embedded_tags.ADDED))
+        kept = tuple(metadata.get(key) for key in (*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED))
         viewers = (
             tuple(metadata.get(key) for key in VIEWER_KEYS)
             if kept[-1]
@@ -132,13 +136,15 @@ class _Writer:
             node.patch_metadata(patch)
         return bool(patch)
 
-    def _describe_model(self, ctx: PassContext) -> None:
+    def _describe_model(self) -> None:
+        """Keys that differ between models carry a digest, so that tools can merge the metadata of two."""
         metadata = self.model.metadata
-        wanted: Patch = dict.fromkeys(embedded_tags.MODEL_KEYS)
+        wanted: Patch = dict.fromkeys(embedded_tags.own_keys(metadata))
         wanted[embedded_tags.SCHEMA] = embedded_tags.SCHEMA_VERSION
-        wanted[embedded_tags.PIPELINE] = ctx.pipeline or metadata.get(embedded_tags.PIPELINE, self.options.name)
+        wanted[f"{embedded_tags.PIPELINE}.{self.digest}"] = self.pipeline
         if self.options.table:
-            wanted[embedded_tags.MODULES], wanted[embedded_tags.NODES] = self._tables()
+            for key, packed in zip((embedded_tags.MODULES, embedded_tags.NODES), self.packed, strict=True):
+                wanted[f"{key}.{self.digest}"] = packed
         self.model.patch_metadata({key: value for key, value in wanted.items() if metadata.get(key) != value})
 
     def _tables(self) -> tuple[str, str]:
@@ -162,7 +168,7 @@ class _Writer:
                     tails[id(attribution)] = tail
                 output = node.first_output
                 nodes.append([scope, embedded_tags.label_of(node), output, *tail])
-        return embedded_tags.pack("modules", rows), embedded_tags.pack("nodes", nodes)
+        return embedded_tags.pack("modules", rows, self.model.main.name), embedded_tags.pack("nodes", nodes)
 
 
 def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:

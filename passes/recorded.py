@@ -16,7 +16,7 @@ _ELEMENT = re.compile(re.escape(AttributeEmbedding.name) + r"\s*(\{[^{}]*\})?")
 
 def recorded_embedding(model: Model) -> AttributeEmbedding | None:
     """The attribute-embedding that wrote the file's tags, with its options; None for a file without tags of ours."""
-    text = model.metadata.get(embedded_tags.PIPELINE)
+    text = embedded_tags.pipeline_of(model.metadata)
     if text is None:
         return None
     found = _ELEMENT.search(text)

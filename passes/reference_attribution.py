@@ -10,6 +10,7 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -43,18 +44,20 @@ class ReferenceAttribution(Pass):
         if source is not None:
             index = self._read(source, ctx)
         else:
-            tables = embedded_tags.tables_of(model, ctx.warnings)
+            parts = parts_of(model, ctx.warnings)
+            tables = parts.tables()
             if tables is None and ctx.optional:
                 return PassResult(skipped="no reference was given and the model carries no table")
             if tables is None:
                 raise ConfigError(f"{self.name}: give reference=FILE; the model carries no table of its own")
             index = ReferenceIndex.of_table(tables)
-            counts.update(self._restore(model, tables))
+            counts.update(self._restore(model, tables, parts))
         index.declare(model.modules)
         shared: dict[tuple[str, str, float], Attribution] = {}
+        prefix = index.prefix_in(model)
         for node in model.nodes():
             if node.attribution is None:
-                found = index.find(node)
+                found = index.find(node, prefix)
                 if found is not None:
                     self._attribute(node, *found, shared)
                     counts[found[1]] += 1
@@ -64,7 +67,7 @@ class ReferenceAttribution(Pass):
         }
         return PassResult(changed=counts.total(), notes=notes)
 
-    def _restore(self, model: Model, tables: embedded_tags.Tables) -> Counter[str]:
+    def _restore(self, model: Model, tables: embedded_tags.Tables, parts: Parts) -> Counter[str]:
         """Give nodes that the model's own table lists the very tags they had; those in their metadata are as good."""
         counts: Counter[str] = Counter()
         kept: dict[embedded_tags.Record, Attribution] = {}
@@ -72,7 +75,7 @@ class ReferenceAttribution(Pass):
             if node.attribution is not None:
                 continue
             record = embedded_tags.read_node(node.metadata) if node.metadata else None
-            found = (record, True) if record is not None else tables.find(node)
+            found = (parts.own(node, record, node.metadata), True) if record is not None else tables.find(node)
             if found is not None and found[1]:
                 attribution = kept.get(found[0])
                 if attribution is None:

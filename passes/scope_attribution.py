@@ -12,6 +12,7 @@ from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, Tables, tag_in_doc
+from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.modules.module import is_path
@@ -114,7 +115,8 @@ class _Run:
         return PassResult(changed=self.changed, notes={"by rule": dict(self.counts)})
 
     def _tables(self, ctx: PassContext) -> Tables | None:
-        tables = embedded_tags.tables_of(self.model, ctx.warnings)
+        self.parts = parts_of(self.model, ctx.warnings)
+        tables = self.parts.tables()
         if tables is not None:
             for module in tables.modules:
                 if module.path not in self.model.modules:
@@ -179,11 +181,11 @@ class _Run:
                 embedded_tags.read_node(carried) if carried is not None and embedded_tags.PATH not in metadata else None
             )
             if record is not None:
-                return self._keep(node, record)
+                return self._keep(node, self.parts.own(node, record, carried or {}))
         if metadata:
             record = embedded_tags.read_node(metadata)
             if record is not None:
-                return self._keep(node, record)
+                return self._keep(node, self.parts.own(node, record, metadata))
             if embedded_tags.PATH in metadata:
                 self.damaged["htp"] += 1
         if tables is not None:

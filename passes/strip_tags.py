@@ -13,8 +13,8 @@ from modelexport.ir.model import Model
 from modelexport.passes.evidence.records.placement import placement_before
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
-_OURS = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.ADDED, embedded_tags.OLD_NAME, embedded_tags.OLD_PLACEMENT))
-_OF_MODEL = (*embedded_tags.MODEL_KEYS, embedded_tags.OLD_NAMES)
+_OURS = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED, embedded_tags.OLD_NAME))
+_OURS |= {embedded_tags.OLD_PLACEMENT}
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,5 @@ class StripTags(Pass):
                 node.patch_doc(doc_without_tag(node))
                 touched = True
             changed += touched
-        model.patch_metadata({key: None for key in _OF_MODEL if key in model.metadata})
+        model.patch_metadata(dict.fromkeys(embedded_tags.own_keys(model.metadata)))
         return PassResult(changed=changed)

@@ -104,14 +104,14 @@ class HeldSteps:
     def _optimized(self, path: str, torch_nn: bool, seconds: float) -> None:
         """The file holds other nodes than those that were told."""
         from modelexport.frontend.monitor.feed import tagging_fields
-        from modelexport.ir.io.embedded_tags import PIPELINE
+        from modelexport.ir.io.embedded_tags import pipeline_of
         from modelexport.ir.io.tag_rows import tagged_model
 
         model = tagged_model(path)
         for step, fields in self._held.items():
             if step == "NODE_TAGGING":
                 fields.update(tagging_fields(model, torch_nn=torch_nn))
-                fields["pipeline"] = model.metadata.get(PIPELINE, fields.get("pipeline"))
+                fields["pipeline"] = pipeline_of(model.metadata) or fields.get("pipeline")
             elif step == "SAVE":
                 fields["file_size"] = _size(fields.get("files", {}))
             else:

@@ -23,7 +23,7 @@ def optimize_file(result: dict[str, Any], *, embed: bool = True, torch_nn: bool 
     """
     from modelexport.ir import save_model
     from modelexport.ir.facts import Fact
-    from modelexport.ir.io.embedded_tags import PIPELINE
+    from modelexport.ir.io.embedded_tags import pipeline_of
     from modelexport.ir.io.sidecar import write_sidecar
     from modelexport.ir.io.tag_rows import tagged_model
     from modelexport.passes import PassContext, PassManager
@@ -31,7 +31,7 @@ def optimize_file(result: dict[str, Any], *, embed: bool = True, torch_nn: bool 
 
     path = Path(result["output_path"])
     model = tagged_model(path)
-    recorded = model.metadata.get(PIPELINE, "")
+    recorded = pipeline_of(model.metadata) or ""
     embedding = "attribute-embedding" if torch_nn else "attribute-embedding{torch-nn=false}"
     steps = [*OPTIMIZATIONS, *([embedding] if embed else [])]
     context = PassContext(pipeline=",".join(filter(None, (recorded, *OPTIMIZATIONS))))

@@ -10,26 +10,31 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
 
 TAG, PATH, SOURCE, RULE, CONFIDENCE = "htp.tag", "htp.path", "htp.source", "htp.rule", "htp.confidence"
 ADDED = "htp.added"
 NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
+MODEL = "htp.model"  # on a node: the digest in the keys of the model that it is from
 SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
 MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
 OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming
 PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"
+_KEYED = re.compile(r"htp\.(?:pipeline|modules|nodes|names)\.[0-9a-f]{8}")
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
 _VERSIONS = {"modules": 2, "nodes": 1, "names": 1, "values": 1}
@@ -65,17 +70,72 @@ class Record:
         return Attribution(self.path, self.source, self.rule, self.confidence, (), by)
 
 
+class Table(NamedTuple):
+    """One table as it was written: modules, name of the graph, and rows of scope, node name, first output, record."""
+
+    modules: list[Module]
+    graph: str
+    rows: list[tuple[str, str, str, Record]]
+
+
 @dataclass(slots=True)
 class Tables:
-    """The tables embedded in one model: modules, and records by scope and name, then by scope and first output."""
+    """What a file's tables say: modules, and records by scope and name, then by scope and first output.
+
+    A body is found by the name of the node that owns it, or by what that node makes: its position may have changed.
+    """
 
     modules: list[Module] = field(default_factory=list)
     by_name: dict[tuple[str, str], Record] = field(default_factory=dict)
     by_output: dict[tuple[str, str], tuple[Record, str]] = field(default_factory=dict)
+    _owners: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)  # names, outputs in file order
+    _bodies: dict[tuple[str, str, str], str] = field(default_factory=dict)  # keys by scope around, owner, attribute
+    _noted: set[str] = field(default_factory=set)
+    _scopes: dict[int, str] = field(default_factory=dict)
+
+    def add(self, scope: str, name: str, output: str, record: Record, prefix: str = "", part: str = "") -> None:
+        """Add a row, in the order of the file. ``prefix`` stands before names here; ``part`` tells bodies apart."""
+        key = self._key(scope, part)
+        name, output = name and prefix + name, output and prefix + output
+        self._owners.setdefault((part, scope), []).append((name, output))
+        if name:
+            self.by_name.setdefault((key, name), record)
+        if output:
+            self.by_output.setdefault((key, output), (record, name))
+
+    def _key(self, scope: str, part: str) -> str:
+        """What stands for a scope of one part here; a body is also noted under its owner's names."""
+        around, slash, body = scope.rpartition("/")
+        if not slash:
+            return scope
+        key = f"{part}:{scope}" if part else scope
+        if key not in self._noted:
+            self._noted.add(key)
+            above = self._key(around, part)
+            position, _, attribute = body.partition(".")
+            held = self._owners.get((part, around), [])
+            if position.isdigit() and int(position) < len(held):
+                for kind, owner in zip("no", held[int(position)], strict=True):
+                    if owner:
+                        self._bodies.setdefault((above, kind + owner, attribute), key)
+        return key
+
+    def _scope(self, graph: Scope) -> str:
+        """The key of ``graph`` in the table."""
+        owner = graph.owner
+        if owner is None:
+            return graph.scope
+        found = self._scopes.get(id(graph))
+        if found is None:
+            around = self._scope(owner.graph)
+            by_name = self._bodies.get((around, "n" + owner.name, graph.label)) if owner.name else None
+            by_output = self._bodies.get((around, "o" + owner.first_output, graph.label))
+            found = self._scopes[id(graph)] = by_name or by_output or graph.scope
+        return found
 
     def find(self, node: Node) -> tuple[Record, bool] | None:
         """The record of ``node`` and whether it was written for this very node, not only for its output value."""
-        scope = node.graph.scope
+        scope = self._scope(node.graph)
         label = label_of(node)
         if label:
             record = self.by_name.get((scope, label))
@@ -93,15 +153,6 @@ class Tables:
 def label_of(node: Node) -> str:
     """How the table names a node: by its name, else ``""``, or ``#position`` where it has no output either."""
     return node.name or ("" if node.first_output else f"#{node.graph.position(node)}")
-
-
-def tables_of(model: Model, warnings: list[str]) -> Tables | None:
-    """The tables embedded in ``model``, or None with a warning where they can't be read."""
-    try:
-        return read_tables(model)
-    except BadTable as error:
-        warnings.append(f"ignored the embedded table: {error}")
-        return None
 
 
 def read_node(metadata: Mapping[str, str]) -> Record | None:
@@ -131,18 +182,39 @@ def record(path: object, tag: object, source: object, rule: object, confidence: 
     return Record(path, tag, known, rule, share)
 
 
-def read_tables(model: Model) -> Tables | None:
-    """The tables embedded in ``model``; None when there are none.
+def digest_of(*parts: str) -> str:
+    """What the keys of one tagged model carry, so that models can be merged: 8 hexadecimal digits."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+
+
+def own_keys(metadata: Mapping[str, str]) -> list[str]:
+    """The keys of a model's metadata that are ours, with a digest or without."""
+    return [key for key in metadata if key in MODEL_KEYS or key == OLD_NAMES or _KEYED.fullmatch(key)]
+
+
+def pipeline_of(metadata: Mapping[str, str]) -> str | None:
+    """The text of the pipeline that tagged a model; of merged models the first one's. None for a file without tags."""
+    return next((metadata[key] for key in own_keys(metadata) if key.startswith(PIPELINE)), None)
+
+
+def packed_tables(metadata: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Digest, packed modules and packed nodes of every table in a model's metadata."""
+    digests = [key[len(MODULES) :] for key in own_keys(metadata) if key.startswith(MODULES)]
+    return [
+        (digest.removeprefix("."), metadata[MODULES + digest], metadata[NODES + digest])
+        for digest in digests
+        if NODES + digest in metadata
+    ]
+
+
+def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
+    """One table.
 
     Raises:
-        BadTable: they are damaged, of an unknown version, or larger than the graph can account for.
+        BadTable: it is damaged, of an unknown version, or larger than the graph can account for.
     """
-    metadata = model.metadata
-    packed_modules, packed_nodes = metadata.get(MODULES), metadata.get(NODES)
-    if packed_modules is None or packed_nodes is None:
-        return None
-    budget = table_budget(model)
-    tables = Tables(modules=_modules(unpack(packed_modules, budget, "modules")))
+    rows, graph = unpack_named(packed_modules, budget, "modules")
+    table = Table(_modules(rows), graph, [])
     cache: dict[tuple[int, object, object, object], Record | None] = {}
     for row in unpack(packed_nodes, budget, "nodes"):
         if not isinstance(row, list) or len(row) != 7:
@@ -150,22 +222,19 @@ def read_tables(model: Model) -> Tables | None:
         scope, name, output, index, source, rule, share = row
         if not (isinstance(scope, str) and isinstance(name, str) and isinstance(output, str)):
             raise BadTable("a row of the node table has no names")
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(tables.modules):
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(table.modules):
             raise BadTable("a row of the node table names no module")
         if not isinstance(source, str) or not isinstance(rule, str) or not isinstance(share, (int, float)):
             raise BadTable("a row of the node table has no source")
         key = (index, source, rule, share)
         if key not in cache:
-            module = tables.modules[index]
+            module = table.modules[index]
             cache[key] = record(module.path, module.tag, source, rule, share)
         found = cache[key]
         if found is None:
             raise BadTable("a row of the node table has no valid source, rule or confidence")
-        if name:
-            tables.by_name.setdefault((scope, name), found)
-        if output:
-            tables.by_output.setdefault((scope, output), (found, name))
-    return tables
+        table.rows.append((scope, name, output, found))
+    return table
 
 
 def table_budget(model: Model) -> int:
@@ -191,19 +260,25 @@ def _modules(rows: Iterable[object]) -> list[Module]:
     return modules
 
 
-def pack(kind: str, rows: list[list[object]]) -> str:
-    """Rows as the present version of a table: JSON, zlib, base64."""
-    return pack_all({kind: rows}, _VERSIONS[kind])
+def pack(kind: str, rows: list[list[object]], graph: str = "") -> str:
+    """Rows as the present version of a table, with the graph's name: JSON, zlib, base64."""
+    return pack_all({kind: rows}, _VERSIONS[kind], graph)
 
 
-def pack_all(tables: Mapping[str, list[list[object]]], version: int = 1) -> str:
+def pack_all(tables: Mapping[str, list[list[object]]], version: int = 1, graph: str = "") -> str:
     """Rows of several kinds in one table."""
-    text = json.dumps({"v": version, **tables}, separators=(",", ":"))
+    content = {"v": version, **tables, **({"graph": graph} if graph else {})}
+    text = json.dumps(content, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
 
 
 def unpack(packed: str, budget: int, kind: str) -> list[object]:
     """The rows of a packed table, decompressing at most ``budget`` bytes. Raises BadTable."""
+    return unpack_named(packed, budget, kind)[0]
+
+
+def unpack_named(packed: str, budget: int, kind: str) -> tuple[list[object], str]:
+    """The rows of a packed table and the name of its graph. Raises BadTable."""
     if len(packed) > budget:
         raise BadTable(f"the {kind} table is larger than the graph can account for")
     try:
@@ -225,7 +300,8 @@ def unpack(packed: str, budget: int, kind: str) -> list[object]:
     ):
         raise BadTable(f"the {kind} table is of an unknown version")
     rows: list[object] = table[kind]
-    return rows
+    graph = table.get("graph", "")
+    return rows, graph if isinstance(graph, str) and graph.isprintable() and len(graph) <= 256 else ""
 
 
 def doc_without_tag(node: Node) -> str | None:

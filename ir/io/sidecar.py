@@ -17,7 +17,7 @@ from modelexport.ir.errors import ConfigError, InputError, SidecarNotFoundError
 from modelexport.ir.identity.digest import graph_digest
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
-from modelexport.ir.io.embedded_tags import PIPELINE
+from modelexport.ir.io.embedded_tags import pipeline_of
 from modelexport.ir.model import Model
 from modelexport.ir.modules.levels import add_levels
 from modelexport.ir.modules.order import first_nodes, module_order
@@ -137,7 +137,7 @@ def _document(
         "model_path": readable(Path(model_path or model.path or "").name),
         "graph_digest": graph_digest(model),
         "exporter": _exporter(model, exporter),
-        "pipeline": model.metadata.get(PIPELINE, "") if pipeline is None else pipeline,
+        "pipeline": pipeline_of(model.metadata) or "" if pipeline is None else pipeline,
         "summary": {
             "total_operations": total,
             "tagged_operations": sum(by_path.values()),

@@ -14,6 +14,7 @@ from modelexport.ir.errors import InputError, SidecarNotFoundError
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import tag_in_doc
 from modelexport.ir.io.json_stream import JsonStream
+from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.sidecar import node_keys, read_sidecar, sidecar_path
 from modelexport.ir.model import Model
@@ -49,7 +50,9 @@ def model_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
 
 def rows_of(model: Model) -> Iterator[TagRow]:
     """Rows of a model in memory: what its nodes carry, or, where none carries anything, the embedded table."""
-    record_of = _own_record if any(map(_own_record, model.nodes())) else _table_lookup(model)
+    parts = parts_of(model, model.warnings)
+    tagged = any(_own_record(node, parts) is not None for node in model.nodes())
+    record_of = (lambda node: _own_record(node, parts)) if tagged else _table_lookup(parts)
     for key, node in node_keys(model):
         found = record_of(node)
         about = role(node.op_type, node.domain)
@@ -72,17 +75,18 @@ def attributed_rows(model: Model) -> Iterator[TagRow]:
             yield TagRow(key, node.op_type, tags, found.path, str(found.source), found.rule, share, about)
 
 
-def _own_record(node: Node) -> embedded_tags.Record | None:
+def _own_record(node: Node, parts: Parts) -> embedded_tags.Record | None:
     """The tag in the node's metadata, else in its doc string."""
     metadata = node.metadata
     if embedded_tags.PATH not in metadata and node.doc_string:
         metadata = tag_in_doc(node.doc_string) or metadata
-    return embedded_tags.read_node(metadata)
+    found = embedded_tags.read_node(metadata)
+    return None if found is None else parts.own(node, found, metadata)
 
 
-def _table_lookup(model: Model) -> Callable[[Node], embedded_tags.Record | None]:
+def _table_lookup(parts: Parts) -> Callable[[Node], embedded_tags.Record | None]:
     """What optimisers leave when they drop node metadata."""
-    tables = embedded_tags.tables_of(model, model.warnings)
+    tables = parts.tables()
     if tables is None:
         return lambda node: None
 
@@ -139,7 +143,7 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
         modules = read_sidecar(existing_sidecar(path)).get("modules", [])
         _add_modules(model, [entry for entry in modules if isinstance(entry, dict)])
     else:
-        tables = embedded_tags.tables_of(model, model.warnings)
+        tables = parts_of(model, model.warnings).tables()
         for module in tables.modules if tables is not None else ():
             model.modules.add(module)
     by_key = {row.key: row for row in rows}

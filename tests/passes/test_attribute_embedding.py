@@ -7,7 +7,8 @@ import json
 import pytest
 
 from modelexport.ir import load_model
-from modelexport.ir.io.embedded_tags import read_tables, unpack
+from modelexport.ir.io.embedded_tags import MODEL, packed_tables, pipeline_of, unpack
+from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.io.writer import to_bytes
 from modelexport.ir.model import Model
 from modelexport.passes.testing import check, make_model, run_pass
@@ -40,6 +41,7 @@ def test_node_metadata() -> None:
         "htp.source": "scope",
         "htp.rule": "node-name",
         "htp.confidence": "0.99",
+        "htp.model": packed_tables(_embedded().metadata)[0][0],
         "namespace": "Net/Encoder/Linear",
         "htp.added": "namespace",
     }
@@ -53,21 +55,23 @@ def test_node_metadata() -> None:
 def test_the_tables_can_be_read_back() -> None:
     model = _embedded()
     assert model.metadata["htp.schema"] == "1"
-    assert model.metadata["htp.pipeline"].startswith("attribute-embedding")
-    rows = unpack(model.metadata["htp.nodes"], 10000, "nodes")
+    assert str(pipeline_of(model.metadata)).startswith("attribute-embedding")
+    ((digest, packed_modules, packed_nodes),) = packed_tables(model.metadata)
+    assert {node.metadata[MODEL] for node in model.nodes()} == {digest}
+    rows = unpack(packed_nodes, 10000, "nodes")
     assert rows[0] == ["main", "first", "a", 2, "scope", "node-name", 0.99]
-    assert unpack(model.metadata["htp.modules"], 10000, "modules")[1] == [
+    assert unpack(packed_modules, 10000, "modules")[1] == [
         *("enc", "my.Encoder", "/Net/Encoder", 1),
         *(None, 0),
     ]
-    tables = read_tables(model)
+    tables = parts_of(model, []).tables()
     assert tables is not None
     assert tables.by_name["main", "first"].path == "enc.fc"
 
 
 def test_without_table_and_without_interop() -> None:
     model = _embedded("{table=false interop=none}")
-    assert set(model.metadata) == {"htp.schema", "htp.pipeline"}
+    assert [key.rpartition(".")[0] for key in sorted(model.metadata)] == ["htp.pipeline", "htp"]
     assert all("namespace" not in node.metadata for node in model.nodes() if node.name == "first")
 
 
@@ -164,6 +168,6 @@ def test_a_node_without_name_and_output_is_found_again_after_an_insertion() -> N
     first, _ = model.main.nodes
     model.main.insert("Identity", ["X"], ["again"], inherit=[first])
     run_pass("attribute-embedding", model)
-    tables = read_tables(load_model(to_bytes(model)))
+    tables = parts_of(load_model(to_bytes(model)), []).tables()
     assert tables is not None
     assert [name for _, name in tables.by_name] == ["#2"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelexport.cli.tables import explanation_text, module_tree, summary_text, table
 from modelexport.ir import Attribution, Source
-from modelexport.passes.report import explanation, model_summary, sources_line
+from modelexport.passes.report import confidences, explanation, model_summary, says_nothing, sources_line
 from modelexport.passes.testing import make_model
 
 TEXT = """
@@ -33,6 +33,7 @@ def test_a_summary_counts_nodes_of_every_scope() -> None:
         "tagged_operations": 5,
         "unique_tags": 4,
         "by_source": {"scope": 4, "inherited": 1},
+        "confidence": {"mean": 0.9, "sure": 4, "likely": 1, "guess": 0},
         "tag_statistics": {"/Net/Block.0": 1, "/Net/Block.1": 1, "/Net/Block.1/Linear": 2, "/Net": 1},
         "operations": {"Relu": 2, "Exp": 1, "If": 1, "Neg": 1, "Abs": 1},
     }
@@ -51,12 +52,12 @@ def test_a_summary_does_not_change_the_module_table() -> None:
     summary = model_summary(model)
     assert len(model.modules) == 0
     assert summary["model_path"] == ""
-    assert [(row["path"], row["total_nodes"]) for row in summary["modules"]] == [("a.b", 1)]
+    assert [(row["path"], row["total_nodes"]) for row in summary["modules"]] == [("", 1), ("a", 1), ("a.b", 1)]
 
 
 def test_coverage_in_one_line() -> None:
     model = make_model(TEXT)
-    assert sources_line(model) == "6 nodes: 4 scope, 1 inherited, 1 without tag"
+    assert sources_line(model) == "6 nodes: 4 scope, 1 inherited, 1 without tag; 4 sure, 1 likely, 0 guess"
     assert sources_line(make_model("g (float[N] X) => (float[N] Y) { Y = Relu (X) }")) == "1 node"
 
 
@@ -94,13 +95,13 @@ def test_an_explanation_has_what_was_replaced_and_whether_it_stayed() -> None:
 def test_a_tree_shows_each_module_under_its_parent() -> None:
     lines = module_tree(model_summary(make_model(TEXT))["modules"]).splitlines()
     assert lines == [
-        "module        nodes  with inner",
-        "/Net              1           5",
-        "  ModuleList      0           0",
-        "  Block.0         1           1",
-        "  Block.1         1           3",
-        "    Linear        2           2",
-        "  Unused          0           0",
+        "module        nodes  with inner   share  confidence",
+        "/Net              1           5  100.0%        0.90",
+        "  ModuleList      0           0    0.0%",
+        "  Block.0         1           1   20.0%        1.00",
+        "  Block.1         1           3   60.0%        0.83",
+        "    Linear        2           2   40.0%        1.00",
+        "  Unused          0           0    0.0%",
     ]
     assert len(module_tree(model_summary(make_model(TEXT))["modules"], depth=0).splitlines()) == 2
 
@@ -136,3 +137,23 @@ def test_modules_stand_where_their_first_node_stands() -> None:
     paths = [row["path"] for row in model_summary(model)["modules"]]
     # silent stays behind b.2, silent2 behind a: as the table has them
     assert paths == ["", "b", "b.10", "b.10.x", "b.2", "silent", "a", "silent2"]
+
+
+def test_every_level_of_a_path_is_a_row_and_a_number_is_one_with_its_list() -> None:
+    model = make_model("""
+        g (float[N] X) => (float[N] Y) {
+            a = Relu (X)    # scope: enc.layer.0.mlp.fc
+            Y = Relu (a)    # scope: enc.layer.1.mlp.fc
+        }
+    """)
+    paths = [row["path"] for row in model_summary(model)["modules"]]
+    assert paths == ["", "enc", *(f"enc.layer.{i}{end}" for i in (0, 1) for end in ("", ".mlp", ".mlp.fc"))]
+
+
+def test_a_file_that_says_nothing_is_told_from_one_that_does() -> None:
+    model = make_model("g (float[N] X) => (float[N] Y) { a = Relu (X)  # scope: . fallback/root 0.0\n Y = Abs (a) }")
+    assert says_nothing(model)
+    assert confidences(model.nodes()) == {"mean": 0.0, "sure": 0, "likely": 0, "guess": 1}
+    assert confidences([]) == {"mean": None, "sure": 0, "likely": 0, "guess": 0}
+    named = make_model("g (float[N] X) => (float[N] Y) { Y = Relu (X)  # scope: .\n }")
+    assert not says_nothing(named) and not says_nothing(make_model("g (float[N] X) => (float[N] X) { }"))

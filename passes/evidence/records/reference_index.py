@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from modelexport.ir.errors import InputError
@@ -14,6 +15,7 @@ from modelexport.ir.node import Node
 from modelexport.passes.evidence.records.node_names import MAX_NAME, shorter_names
 
 Entry = tuple[str, float]  # path and confidence
+_SAMPLE = 64  # names that are looked for to find a prefix
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
 
 
@@ -107,20 +109,33 @@ class ReferenceIndex:
             if known is None or (module.cls and not known.cls):
                 modules.add(module)
 
-    def find(self, node: Node) -> tuple[str, str, float] | None:
-        """Path, rule and the reference's own confidence for ``node``."""
-        entry = self.by_name.get(node.name) if node.name else None
+    def prefix_in(self, model: Model) -> str:
+        """What stands before the reference's names in ``model``; "" where most of them are there as they are."""
+        sample = list(self.by_name)[:: max(1, len(self.by_name) // _SAMPLE)][:_SAMPLE]
+        names = {node.name for node in model.nodes() if node.name}
+        if 2 * sum(name in names for name in sample) >= len(sample):
+            return ""
+        hits = Counter(name[: -len(end)] for end in sample for name in names if name.endswith(end))
+        prefix, count = hits.most_common(1)[0] if hits else ("", 0)
+        return prefix if 2 * count >= len(sample) else ""
+
+    def find(self, node: Node, prefix: str = "") -> tuple[str, str, float] | None:
+        """Path, rule and the reference's own confidence for ``node``, whose names begin with ``prefix``."""
+        name, outputs = node.name, node.outputs
+        if prefix:
+            name, outputs = name.removeprefix(prefix), tuple(each.removeprefix(prefix) for each in outputs)
+        entry = self.by_name.get(name) if name else None
         if entry is not None:
             return entry[0], "reference-node-name", entry[1]
-        for output in node.outputs:
+        for output in outputs:
             entry = self.by_output.get(output) if output else None
             if entry is not None:
                 return entry[0], "reference-output-name", entry[1]
-        for shorter in shorter_names(node.name.removeprefix("fused ")) if node.name else ():
+        for shorter in shorter_names(name.removeprefix("fused ")) if name else ():
             entry = self.by_name.get(shorter) or self.by_output.get(shorter)
             if entry is not None:
                 return entry[0], "reference-prefix", entry[1]
-        for shorter in (part for output in node.outputs[:1] if output for part in shorter_names(output)):
+        for shorter in (part for output in outputs[:1] if output for part in shorter_names(output)):
             entry = self.by_output.get(shorter)
             if entry is not None:
                 return entry[0], "reference-prefix", entry[1]

@@ -1,0 +1,161 @@
+"""The tables and tags of files that hold more than one tagged model, as composing tools make them.
+
+Such tools put a prefix before every name, keep the metadata of nodes, and join that of the models, which therefore has
+a digest in its keys (``htp.modules.<8 hex>``). Each model then hangs under a segment of its own: its prefix, else the
+name of its graph. A file that holds one model keeps its paths, whatever its names were prefixed with.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.embedded_tags import BadTable, Record, Table, Tables
+from modelexport.ir.model import Model
+from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.modules.tags import encode
+from modelexport.ir.node import Node
+
+_SAMPLE, _MOST, _WHOLE, _TWICE = 64, 0.5, 0.9, 1.8
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tagged model in a file.
+
+    Attributes:
+        digest: what its tags were written with; "" for those of older versions.
+        prefix: what stands before its names.
+        segment: the module that it hangs under; "" where the file holds one model.
+        table: its table, if it has one.
+    """
+
+    digest: str
+    prefix: str
+    segment: str
+    table: Table | None
+
+
+class Parts:
+    """All tagged models in a file."""
+
+    def __init__(self, model: Model, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self._model = model
+        self.is_merged = any(part.segment for part in parts)
+        self._modules = ModuleTable()
+        for part in parts if self.is_merged else ():
+            self._modules.ensure("")
+            for module in part.table.modules if part.table is not None else ():
+                self._modules.add(_placed(module, part.segment))
+
+    def _place(self, part: Part, record: Record) -> Record:
+        """A record of one model as one of the whole file."""
+        if not part.segment:
+            return record
+        path = _below(part.segment, record.path)
+        return replace(record, path=path, tag=self._modules.tag(path))
+
+    def tables(self) -> Tables | None:
+        """The tables of all parts, names as they are in this file; None where there are none."""
+        with_table = [part for part in self.parts if part.table is not None]
+        if not with_table:
+            return None
+        tables = Tables()
+        for number, part in enumerate(with_table):
+            assert part.table is not None
+            placed: dict[Record, Record] = {}
+            for scope, name, output, record in part.table.rows:
+                found = placed.get(record)
+                if found is None:
+                    found = placed[record] = self._place(part, record)
+                tables.add(scope, name, output, found, part.prefix, str(number) if number else "")
+            tables.modules += [_placed(module, part.segment) for module in part.table.modules]
+        return tables
+
+    def own(self, node: Node, record: Record, carried: Mapping[str, str]) -> Record:
+        """A record that ``node`` itself carries in ``carried``, as one of the whole file."""
+        if not self.is_merged:
+            return record
+        digest = carried.get(embedded_tags.MODEL, "")
+        mine = [part for part in self.parts if part.digest == digest]
+        fitting = [part for part in mine if any(name.startswith(part.prefix) for name in (node.name, *node.outputs))]
+        fitting = fitting or mine
+        return self._place(max(fitting, key=lambda part: len(part.prefix)), record) if fitting else record
+
+
+def parts_of(model: Model, warnings: list[str]) -> Parts:
+    """The tagged models in ``model``; a table that can't be read is a warning, and as if it were not there."""
+    budget = embedded_tags.table_budget(model)
+    found: dict[str, Table | None] = {}
+    for digest, packed_modules, packed_nodes in embedded_tags.packed_tables(model.metadata):
+        try:
+            found[digest] = embedded_tags.read_table(packed_modules, packed_nodes, budget)
+        except BadTable as error:
+            warnings.append(f"ignored the embedded table: {error}")
+            found[digest] = None
+    for node in model.nodes() if len(found) != 1 or None in found.values() else ():
+        if node.has_metadata(frozenset((embedded_tags.MODEL,))):
+            found.setdefault(node.metadata[embedded_tags.MODEL], None)
+    names = {name for node in model.nodes() for name in (node.name, node.first_output) if name} if found else set()
+    alone = len(found) == 1
+    held = [(digest, prefix, table) for digest, table in found.items()
+            for prefix in _prefixes(digest, table, names, model, alone)]  # fmt: skip
+    if len(held) == 1:
+        digest, prefix, table = held[0]
+        named = [node.name for node in model.nodes() if node.name] if prefix else []
+        if sum(name.startswith(prefix) for name in named) >= _WHOLE * len(named):
+            return Parts(model, [Part(digest, prefix, "", table)])
+    segments = _segments([(prefix, table) for _, prefix, table in held])
+    return Parts(model, [Part(*each[:2], segment, each[2]) for each, segment in zip(held, segments, strict=True)])
+
+
+def _prefixes(digest: str, table: Table | None, names: set[str], model: Model, alone: bool) -> list[str]:
+    """The prefixes under which a table's names are in the file; more than one where a model was merged with itself."""
+    if table is None:
+        own = [node.name for node in model.nodes() if node.metadata.get(embedded_tags.MODEL) == digest and node.name]
+        return [_common(own)]
+    known = [name or output for _, name, output, _ in table.rows if name or output]
+    sample = set(known[:: max(1, len(known) // _SAMPLE)][:_SAMPLE])
+    plain = len(sample & names)
+    twice = sum(len(graph) for graph in model.graphs()) >= _TWICE * len(table.rows)
+    if alone and not twice and plain >= _MOST * len(sample):
+        return [""]
+    hits = Counter(name[: -len(end)] for end in sample for name in names if name.endswith(end))
+    most = max(hits.values(), default=0)
+    return sorted(prefix for prefix, count in hits.items() if count >= _WHOLE * most) or [""]
+
+
+def _common(names: Sequence[str]) -> str:
+    """What all names begin with, up to where a name of TorchScript's begins."""
+    first, last = min(names, default=""), max(names, default="")
+    length = next((at for at, (one, two) in enumerate(zip(first, last, strict=False)) if one != two), 0)
+    head, slash, _ = first[:length].partition("/")
+    return head + ("/" if slash and first[len(head) : len(head) + 2] == "//" else "")
+
+
+def _segments(held: Iterable[tuple[str, Table | None]]) -> list[str]:
+    taken: list[str] = []
+    for prefix, table in held:
+        name = prefix.strip("/_.") or (table.graph if table is not None else "") or "model"
+        base = segment = encode(name, dots=True)
+        number = 1
+        while segment in taken:
+            number += 1
+            segment = f"{base}_{number}"
+        taken.append(segment)
+    return taken
+
+
+def _placed(module: Module, segment: str) -> Module:
+    if not segment:
+        return module
+    same_as = None if module.same_as is None else _below(segment, module.same_as)
+    aliases = tuple(_below(segment, alias) for alias in module.aliases)
+    return Module(_below(segment, module.path), module.cls, module.calls, aliases, module.parameters, same_as=same_as)
+
+
+def _below(segment: str, path: str) -> str:
+    return f"{segment}.{path}" if path else segment

@@ -1,0 +1,151 @@
+"""Files made of several tagged models, and of one whose names were prefixed: what their tags and tables still say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import ModelProto, compose
+
+from modelexport.ir import load_model
+from modelexport.ir.io.tag_rows import model_rows
+from modelexport.ir.io.writer import to_bytes
+from modelexport.passes import PassManager
+from modelexport.passes.testing import make_model
+
+_ENC = """
+    agraph (float[2,2] X) => (float[2,2] H) <float[2,2] "fc.weight" = {1,2,3,4}> {
+        ["/fc/MatMul"] "/fc/MatMul_output_0" = MatMul (X, "fc.weight")
+        ["/act/Relu"] H = Relu ("/fc/MatMul_output_0")
+    }
+"""
+_DEC = """
+    agraph (float[2,2] H) => (float[2,2] Y) <float[2,2] "fc.weight" = {4,3,2,1}> {
+        ["/norm/Mul"] "/norm/Mul_output_0" = Mul (H, H)
+        ["/fc/MatMul"] Y = MatMul ("/norm/Mul_output_0", "fc.weight")
+    }
+"""
+
+
+def tagged(text: str, passes: str = "htp") -> ModelProto:
+    return retagged(make_model(text).proto, passes)
+
+
+def retagged(proto: ModelProto, passes: str = "htp") -> ModelProto:
+    model = load_model(proto.SerializeToString())
+    PassManager(passes).run(model)
+    return onnx.load_from_string(to_bytes(model))
+
+
+def bare(proto: ModelProto) -> ModelProto:
+    """What optimisers leave: no metadata of nodes."""
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    for node in copy.graph.node:
+        del node.metadata_props[:]
+    return copy
+
+
+def paths(proto: ModelProto) -> dict[str, str]:
+    return {
+        node.name: next(entry.value for entry in node.metadata_props if entry.key == "htp.path")
+        for node in proto.graph.node
+    }
+
+
+def merged(first: str = "enc_", second: str = "dec/") -> ModelProto:
+    names = [("H", "H")]
+    return compose.merge_models(tagged(_ENC), tagged(_DEC), io_map=names, prefix1=first, prefix2=second)
+
+
+_BOTH = {
+    "enc_/fc/MatMul": "enc.fc",
+    "enc_/act/Relu": "enc.act",
+    "dec//norm/Mul": "dec.norm",
+    "dec//fc/MatMul": "dec.fc",
+}
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_two_tagged_models_merge_and_each_hangs_under_its_prefix(strip: bool) -> None:
+    whole = merged()
+    onnx.checker.check_model(whole)
+    assert paths(retagged(bare(whole) if strip else whole)) == _BOTH
+
+
+def test_a_model_without_a_prefix_hangs_under_the_name_of_its_graph() -> None:
+    whole = merged("", "dec/")
+    assert paths(retagged(whole)) == {
+        "/fc/MatMul": "agraph.fc",
+        "/act/Relu": "agraph.act",
+        "dec//norm/Mul": "dec.norm",
+        "dec//fc/MatMul": "dec.fc",
+    }
+
+
+def test_a_merged_file_can_be_read_before_it_is_tagged_again(tmp_path: Path) -> None:
+    onnx.save(merged(), tmp_path / "m.onnx")
+    rows = list(model_rows(tmp_path / "m.onnx"))
+    assert {row.key: row.path for row in rows} == _BOTH
+    assert len({row.tag for row in rows}) == 4 and all(row.tag for row in rows)
+
+
+def test_tagging_a_merged_file_again_changes_nothing() -> None:
+    once = retagged(merged())
+    assert retagged(once) == once
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_a_model_that_was_merged_with_itself_is_there_twice(strip: bool) -> None:
+    one = tagged(_ENC)
+    whole = compose.merge_models(one, one, io_map=[("H", "X")], prefix1="a_", prefix2="b_")
+    found = paths(retagged(bare(whole) if strip else whole))
+    assert list(found.values()) == ["a.fc", "a.act", "b.fc", "b.act"]
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_a_prefix_alone_keeps_paths(strip: bool) -> None:
+    whole = compose.add_prefix(tagged(_ENC), "x_")
+    assert list(paths(retagged(bare(whole) if strip else whole)).values()) == ["fc", "act"]
+
+
+def test_a_reference_is_found_behind_a_prefix(tmp_path: Path) -> None:
+    """Names that say nothing by themselves: n1 and n2."""
+    flat = _ENC.replace('["/fc/MatMul"]', "[n1]").replace('["/act/Relu"]', "[n2]").replace("fc.weight", "w")
+    plain = make_model(flat.replace('"/fc/MatMul_output_0"', "v1")).proto
+    reference = ModelProto()
+    reference.CopyFrom(plain)
+    for node, path in zip(reference.graph.node, ("enc.fc", "enc.act"), strict=True):
+        for key, value in (("path", path), ("source", "scope"), ("rule", "node-name"), ("confidence", "1.00")):
+            node.metadata_props.add(key=f"htp.{key}", value=value)
+    onnx.save(reference, tmp_path / "reference.onnx")
+    steps = f"reference-attribution{{reference={tmp_path / 'reference.onnx'}}},fallback-tagging,attribute-embedding"
+    whole = retagged(compose.add_prefix(plain, "x_"), steps)
+    assert list(paths(whole).values()) == ["enc.fc", "enc.act"]
+
+
+def test_the_table_finds_a_body_whose_owner_has_moved() -> None:
+    text = """
+        agraph (bool C, float[2] X) => (float[2] Y) {
+            [gone] D = Identity (C)
+            ["/enc/If"] Y = If (C) <
+                then_branch = one () => (float[2] a) { ["/enc/x/Relu"] a = Relu (X) },
+                else_branch = two () => (float[2] b) { ["/enc/y/Abs"] b = Abs (X) }
+            >
+        }
+    """
+    proto = bare(tagged(text))
+    del proto.graph.node[0]
+    for branch in proto.graph.node[0].attribute:
+        for node in branch.g.node:
+            node.name = ""
+            del node.metadata_props[:]
+    model = load_model(proto.SerializeToString())
+    PassManager("htp").run(model)
+    assert [node.attribution.path for node in model.nodes() if node.attribution] == ["enc", "enc.x", "enc.y"]
+
+
+def test_strip_removes_what_both_models_carried() -> None:
+    plain = retagged(merged(), "strip-tags")
+    assert not plain.metadata_props and not any(node.metadata_props for node in plain.graph.node)
