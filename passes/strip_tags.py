@@ -46,5 +46,6 @@ class StripTags(Pass):
                 node.patch_doc(doc_without_tag(node))
                 touched = True
             changed += touched
-        model.patch_metadata(dict.fromkeys(embedded_tags.own_keys(model.metadata)))
+        ours = [*embedded_tags.own_keys(model.metadata), embedded_tags.OLD_NAMES]
+        model.patch_metadata({key: None for key in ours if key in model.metadata})
         return PassResult(changed=changed)

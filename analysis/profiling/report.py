@@ -19,10 +19,10 @@ from modelexport.ir.arrays import Array
 from modelexport.ir.attribution import Source
 from modelexport.ir.errors import InputError
 from modelexport.ir.model import Model
+from modelexport.ir.modules.order import first_nodes
 from modelexport.ir.modules.table import ModuleTable, common_path
 from modelexport.ir.text import readable, shown
 from modelexport.passes.pipeline.attributed import attributed
-from modelexport.passes.report import first_nodes
 from modelexport.passes.running.session import Optimization
 
 _SHORT_US, _SHORT_SHARE = 2, 0.2  # onnxruntime counts whole microseconds

@@ -34,7 +34,7 @@ MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
 OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming
 PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"
-_KEYED = re.compile(r"htp\.(?:pipeline|modules|nodes|names)\.[0-9a-f]{8}")
+_KEYED = re.compile(r"htp\.(?:pipeline|modules|nodes)\.[0-9a-f]{8}")
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
 _VERSIONS = {"modules": 2, "nodes": 1, "names": 1, "values": 1}
@@ -189,7 +189,7 @@ def digest_of(*parts: str) -> str:
 
 def own_keys(metadata: Mapping[str, str]) -> list[str]:
     """The keys of a model's metadata that are ours, with a digest or without."""
-    return [key for key in metadata if key in MODEL_KEYS or key == OLD_NAMES or _KEYED.fullmatch(key)]
+    return [key for key in metadata if key in MODEL_KEYS or _KEYED.fullmatch(key)]
 
 
 def pipeline_of(metadata: Mapping[str, str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.attribute_embedding import AttributeEmbedding
@@ -17,13 +18,16 @@ def has_attributions(model: Model, by: str, warnings: list[str]) -> bool:
     """Whether any node is attributed: by the pipeline, else now by the tags that the file carries."""
     if any(node.attribution is not None for node in model.nodes()):
         return True
-    tables = embedded_tags.tables_of(model, warnings)
+    parts = parts_of(model, warnings)
+    tables = parts.tables()
     for module in tables.modules if tables is not None else ():
         if module.path not in model.modules:
             model.modules.add(module)
     kept: dict[embedded_tags.Record, list[Node]] = {}
     for node in model.nodes():
         record = _own_record(node)
+        if record is not None:
+            record = parts.own(node, record, node.metadata)
         found = tables.find(node) if record is None and tables is not None else None
         if record is None and found is not None and found[1]:
             record = found[0]

@@ -11,6 +11,7 @@ import pytest
 from modelexport.ir import Model, load_model
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.io.writer import to_bytes
 from modelexport.passes import PassManager
 from modelexport.passes.testing import make_model, run_pass
@@ -112,7 +113,7 @@ def test_undo_gives_the_original_bytes(options: str, place: str) -> None:
     )  # fmt: skip
     PassManager(text).run(model)
     named = to_bytes(model)
-    tables = embedded_tags.read_tables(load_model(named))
+    tables = parts_of(load_model(named), []).tables()
     assert tables is not None
     assert {(node.graph.scope, node.name) for node in load_model(named).nodes()} == set(tables.by_name)
     assert len(set(names(load_model(named)))) == len(names(model))
@@ -188,5 +189,5 @@ def test_tags_of_the_file_are_read_first() -> None:
     later = load_model(to_bytes(model))
     PassManager("node-naming").run(later)
     assert names(later) == NEW
-    tables = embedded_tags.read_tables(load_model(to_bytes(later)))
+    tables = parts_of(load_model(to_bytes(later)), []).tables()
     assert tables is not None and ("main", "/enc/layer.0/Add") in tables.by_name
