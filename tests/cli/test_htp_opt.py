@@ -57,6 +57,7 @@ def test_a_report_with_an_output_is_on_stdout(model: Path, capsys: pytest.Captur
         "tagged_operations",
         "unique_tags",
         "by_source",
+        "confidence",
         "tag_statistics",
         "modules",
         "operations",
