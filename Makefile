@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CLIENTS ?= .venv-clients
-ALL     := dev,torch,ort,hf,batch
+ALL     := dev,docs,torch,ort,hf,batch
 CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
@@ -14,7 +14,7 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-clients browser lint types bench docs clean
+.PHONY: help demo test test-clients browser lint types bench docs site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -54,6 +54,19 @@ bench: $(VENV)/.dev $(VENV)/.package ## Measure speed and memory against reading
 docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themselves, and draw docs/pictures
 	$(BIN)/python docs/generate_passes.py
 	$(BIN)/python docs/generate_compute_pictures.py
+
+site: $(VENV)/.dev $(VENV)/.package ## Build the documentation site into build/site; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/site
+	@echo "build/site/index.html"
+
+release-check: $(VENV)/.dev ## Build sdist and wheel, check them, and run the demo from the wheel in a fresh environment
+	rm -rf build/release && mkdir -p build/release
+	$(BIN)/python -m build --no-isolation --outdir build/release .
+	$(BIN)/python -m twine check --strict build/release/*
+	$(PYTHON) -m venv build/release/venv
+	build/release/venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools torch
+	build/release/venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt "$$(ls build/release/*.whl)[torch]"
+	cd build/release && venv/bin/modelexport demo && venv/bin/modelexport --version
 
 clean: ## Remove what make made, the virtual environment included
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis modelexport-demo

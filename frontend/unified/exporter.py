@@ -147,8 +147,8 @@ class UnifiedExporter:
             output_dir: folder for ``<strategy>.onnx``; without one the files are thrown away.
 
         Returns:
-            ``{"model_info", "strategies": {name: {success, export_time, total_operations, tagged_operations, by_source,
-            file_size, error}}, "fastest"}``; ``fastest`` is None when all failed.
+            ``model_info``, ``fastest`` (None when all failed) and ``strategies``: by name a dictionary of ``success``,
+            ``export_time``, ``total_operations``, ``tagged_operations``, ``by_source``, ``file_size`` and ``error``.
         """
         facts = facts_about(model)
         rows: dict[str, dict[str, Any]] = {}

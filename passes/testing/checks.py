@@ -19,7 +19,7 @@
 The text is ONNX's own (``onnx.parser``): nodes may have a name in brackets, bodies and local functions are written
 out, names that are not plain words stand in quotes: ``["/encoder/Exp"] "/encoder/Exp_output_0" = Exp (X)``. A header
 ``<ir_version: 10, opset_import: ["": 18]>`` is put before text that has none. Comments add what ONNX text can't say;
-each belongs to the node that began last before it, and a line of its own continues the node above:
+each belongs to the node that began last before it, and a line of its own continues the node above::
 
     # scope: PATH [SOURCE[/RULE]] [CONFIDENCE]     the node's attribution; the root is a single dot
     # meta: KEY=VALUE                              node metadata, the rest of the line is the value
