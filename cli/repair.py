@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
+    from modelexport.ir.io.tag_rows import TagRow
     from modelexport.ir.model import Model
 
 # Custom attributes that older hierarchy exporters put on standard operators, which onnx.checker and onnxruntime refuse.
@@ -44,21 +45,81 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
     if not converted and not tagged:
         where = "the sidecar has no" if source == "sidecar" else "neither the model nor a sidecar has"
         raise InputError(f"{path}: {where} tags to repair from; tag the model with htp-opt")
-    before = path.read_bytes()
-    sidecar = sidecar_path(path)
     agreed = not converted and _agree(path)
     if agreed and tagged == len(rows):
         return done
+    if repair_from is not None and not converted:
+        return [*done, _carried(path, source)]
+    before = path.read_bytes()
     from modelexport.ir.io.tag_rows import tagged_model
     from modelexport.ir.io.writer import to_bytes
 
     if not converted:
         model = tagged_model(path, source)
-    _tag_and_save(model, path)
+        check_tags(model, rows, f"{path}: the {source}")
+    recorded = _recorded(path, model, source)
+    _tag_and_save(model, path, recorded)
     if not converted and to_bytes(load_model(path)) != before:
         done.append(f"{path.name}: tags rewritten from the {source}")
-    done.append(f"{sidecar.name}: rewritten from the {source}")
+    done.append(f"{sidecar_path(path).name}: rewritten from the {source}")
     return done
+
+
+def _carried(path: Path, source: str) -> str:
+    """Make the other file say what ``source`` says, which is not touched; what was done."""
+    from modelexport.ir import save_model
+    from modelexport.ir.facts import Fact
+    from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
+    from modelexport.ir.io.tag_rows import best_rows, tagged_model
+    from modelexport.passes import PassManager, Pipeline
+    from modelexport.passes.pipeline.base import PassContext
+    from modelexport.passes.pipeline.kept import KEPT, recorded_step
+
+    model = tagged_model(path, source)
+    rows, _ = best_rows(model, path, source)
+    check_tags(model, rows, f"{path}: the {source}")
+    recorded = _recorded(path, model, source)
+    step = recorded_step(recorded)
+    if source == "model":
+        torch_nn = bool(getattr(step, "torch_nn", True))
+        write_sidecar(model, sidecar_path(path), pipeline=recorded, model_path=path, torch_nn=torch_nn)
+        return f"{sidecar_path(path).name}: rewritten from the model"
+    embedding = Pipeline((step,)) if step is not None else Pipeline.parse(KEPT)
+    PassManager(Pipeline.parse("strip-tags")).run(model)
+    context = PassContext(pipeline=recorded or embedding.recorded())
+    PassManager(embedding, assume={Fact.TAGGED}, verify_each=False, context=context).run(model)
+    save_model(model, path)
+    return f"{path.name}: tags rewritten from the sidecar"
+
+
+def check_tags(model: Model, rows: Iterable[TagRow], where: str) -> None:
+    """Refuse a source whose tags and paths contradict each other. Raises InputError naming the node."""
+    from modelexport.ir.errors import InputError
+    from modelexport.ir.text import shown
+
+    full, outside = model.modules.tags(), model.modules.tags(torch_nn=False)
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.path is None or not row.tags:
+            continue
+        known = {full.get(row.path, row.tag), outside.get(row.path, row.tag)}
+        if row.tag not in known or seen.setdefault(row.path, row.tag) != row.tag:
+            raise InputError(
+                f"{where} contradicts itself: node {shown(row.key)} has the tag {row.tag} and the path"
+                f" {row.path or '(root)'}, whose tag is {min(known - {row.tag}, default='another')};"
+                " repair from the other one, or tag the model again with htp-opt"
+            )
+
+
+def _recorded(path: Path, model: Model, source: str) -> str:
+    """The pipeline that the source records."""
+    from modelexport.ir.io.embedded_tags import pipeline_of
+    from modelexport.ir.io.sidecar import read_sidecar, sidecar_path
+
+    said = pipeline_of(model.metadata) or ""
+    if source == "sidecar":
+        said = str(read_sidecar(sidecar_path(path)).get("pipeline") or said)
+    return said
 
 
 def convert_legacy(proto: onnx.ModelProto) -> int:
@@ -104,12 +165,14 @@ def _agree(path: Path) -> bool:
     return bool(validate_tag_consistency(path)["consistent"])
 
 
-def _tag_and_save(model: Model, path: Path) -> None:
-    """Fill what is left untagged, embed, and write model and sidecar."""
+def _tag_and_save(model: Model, path: Path, recorded: str) -> None:
+    """Fill what is left untagged, embed as ``recorded`` says, and write model and sidecar."""
     from modelexport.ir import save_model
     from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
-    from modelexport.passes import PassManager
+    from modelexport.passes import PassManager, Pipeline
+    from modelexport.passes.pipeline.kept import recorded_step, with_kept_options
 
-    PassManager("htp").run(model)
+    PassManager(with_kept_options(Pipeline.parse("htp"), recorded)).run(model)
     save_model(model, path)
-    write_sidecar(model, sidecar_path(path), model_path=path)
+    torch_nn = bool(getattr(recorded_step(recorded), "torch_nn", True))
+    write_sidecar(model, sidecar_path(path), model_path=path, torch_nn=torch_nn)

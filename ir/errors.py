@@ -22,12 +22,20 @@ class InputError(ModelExportError):
     """A file or argument that was given can't be used: unreadable, not ONNX, cyclic, hostile."""
 
 
+class MissingFileError(InputError, FileNotFoundError):
+    """A file that was given is not there; the message names it."""
+
+
 class SidecarNotFoundError(InputError, FileNotFoundError):
     """There is no sidecar where one was expected; the message names the file."""
 
 
 class OutputError(ModelExportError):
     """The result can't be written where it was asked for; nothing was written."""
+
+
+class MissingFolderError(OutputError, OSError):
+    """The folder that a result should go to is not there, or is no folder; nothing was written."""
 
 
 class ConfigError(ModelExportError):

@@ -91,13 +91,13 @@ class ContextInheritance(Pass):
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
                     if guess is not None:
                         situation = basis.of(index, guess)
-                        made.give(node, guess, situation)
+                        made.give(node, guess, situation, _limit(graph))
                         if situation is not None and ctx.situations is not None:
                             ctx.situations[node] = situation
                 home = _home(graph, tree, calls)
                 for node in graph.nodes:
                     if home is not None and node.attribution is None:
-                        made.give(node, home)
+                        made.give(node, home, limit=_limit(graph))
         for path in {attribution.path: None for attribution in made.shared.values()}:
             model.modules.ensure(path)
         cap_bodies(model, self.name)
@@ -113,6 +113,12 @@ def _weighing(model: Model) -> set[str]:
     ]
     weights = nameless_weights(model, frozenset()) if by_scheme else frozenset()
     return {path for node, path in by_scheme if any(value in weights for value in weights_of(node))}
+
+
+def _limit(graph: Graph) -> float:
+    """The confidence of the node that a body belongs to: what inherits inside is never surer."""
+    owner = graph.owner.attribution if graph.owner is not None else None
+    return owner.confidence if owner is not None else 1.0
 
 
 def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> Guess | None:
@@ -134,13 +140,14 @@ class _Made:
         self.estimates: dict[Situation, float] = {}
         self.counts: Counter[str] = Counter()
 
-    def give(self, node: Node, guess: Guess, situation: Situation | None = None) -> None:
+    def give(self, node: Node, guess: Guess, situation: Situation | None = None, limit: float = 1.0) -> None:
         path, rule = guess
         if situation is None:
             sure = confidence(rule, self.known)
         else:
             found = self.estimates.get(situation)
             sure = self.estimates[situation] = estimate(situation) if found is None else found
+        sure = min(sure, limit)
         attribution = self.shared.get((path, rule, sure))
         if attribution is None:
             attribution = Attribution(path, Source.INHERITED, rule, sure, (), self.by)
@@ -166,7 +173,7 @@ def _constants(graph: Graph, tree: ModuleTree, made: _Made) -> bool:
                     if readers is not None:
                         readers[reader.attribution.path] = None
         if readers:
-            made.give(node, _agreed(tree, readers, "constant"))
+            made.give(node, _agreed(tree, readers, "constant"), limit=_limit(graph))
         else:
             any_open = True
     return any_open

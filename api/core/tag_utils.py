@@ -88,6 +88,8 @@ def validate_tag_consistency(onnx_path: FilePath) -> dict[str, Any]:
         mismatch is ``{node, onnx_tags, sidecar_tags}``, the others are lists of keys. Without a readable sidecar
         ``{consistent: False, error}``.
     """
+    if not Path(onnx_path).exists():
+        return {"consistent": False, "error": f"{onnx_path}: no such file: there is no model to compare"}
     try:
         expected = {row.key: (row.tags, row.path) for row in sidecar_rows(onnx_path)}
     except FileNotFoundError as error:

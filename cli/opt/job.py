@@ -183,9 +183,11 @@ class Job:
 
     def _write_hierarchy(self, model: Model, stream: BinaryIO) -> None:
         """The sidecar, with the tags that the model carries."""
+        from modelexport.ir.io.embedded_tags import pipeline_of
         from modelexport.ir.io.sidecar import write_sidecar
+        from modelexport.passes.pipeline.kept import with_kept_options
 
-        pipeline = self.options.pipeline
+        pipeline = with_kept_options(self.options.pipeline, pipeline_of(model.metadata))
         torch_nn = all(getattr(step, "torch_nn", True) for step in pipeline)
         write_sidecar(model, stream, pipeline=pipeline.recorded(), model_path=self._named_output(), torch_nn=torch_nn)
 

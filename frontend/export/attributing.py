@@ -11,12 +11,16 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
 from modelexport.passes.evidence.records.torch_metadata import MalformedRecord, read_stack
+from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.scope_attribution import ScopeAttribution
 
 BY = "export"
 SCOPE_RULE = "exporter-scope"
 WATCHED_RULE = "watched-call"
 COPY_RULE = "parameter-copy"
 FOLDED_RULE = "folded-norm"
+OWNER_RULE = "weight-holder"
+DOUBTED_RULE = "unconfirmed-scope"
 CONTRADICTED_RULE = "contradicted-scope"
 DOUBT = 0.5  # the most that a tag is worth that something independent of it contradicts
 _RECORDS = frozenset({NAME_SCOPES})
@@ -30,12 +34,18 @@ class Evidence:
         paths: module path by output value: TorchScript's scopes, or the calls that were watched.
         called: modules that ran where nobody could watch them.
         owners: holders of the weights; None where they are not looked at.
+        watched: False where ``paths`` are records that no call confirms: scripted modules share scopes between methods
+            of one type, and exports with functions name a call after what it ran last.
     """
 
     def __init__(
-        self, paths: Mapping[str, str], called: Iterable[str] = (), owners: WeightOwners | None = None
+        self,
+        paths: Mapping[str, str],
+        called: Iterable[str] = (),
+        owners: WeightOwners | None = None,
+        watched: bool = True,
     ) -> None:
-        self.paths, self.called, self.owners = paths, tuple(called), owners
+        self.paths, self.called, self.owners, self.watched = paths, tuple(called), owners, watched
 
 
 def apply_scopes(model: Model, evidence: Evidence) -> None:
@@ -48,6 +58,8 @@ def apply_scopes(model: Model, evidence: Evidence) -> None:
     for path in evidence.called:
         _mark_called(model.modules, path)
     work = _Work(model, evidence)
+    if not evidence.watched:  # what names say is no surer than scopes are
+        ScopeAttribution().run(model, PassContext())
     for node in model.nodes():
         work.attribute(node)
     for node in work.copies:
@@ -57,7 +69,7 @@ def apply_scopes(model: Model, evidence: Evidence) -> None:
 class _Work:
     def __init__(self, model: Model, evidence: Evidence) -> None:
         self.modules = model.modules
-        self.paths, self.owners = evidence.paths, evidence.owners
+        self.paths, self.owners, self.watched = evidence.paths, evidence.owners, evidence.watched
         self.copies: list[Node] = []
         self.shared: dict[tuple[str, str], Attribution] = {}
 
@@ -65,13 +77,45 @@ class _Work:
         recorded = _recorded(node, self.modules)
         found = next((self.paths[value] for value in node.outputs if value in self.paths), None)
         path = recorded if found is None else self.modules.canonical(found)
+        if not self.watched and path is None and node.attribution is not None:
+            path = node.attribution.path
         if path is None:
             if node.op_type == "Identity" and node.inputs[0] in node.graph.initializers_set:
                 self.copies.append(node)
             return
         if self._judged(node, path) or path == recorded:
             return
+        if not self.watched:
+            self._unconfirmed(node, path)
+            return
         self._set(node, path, SCOPE_RULE if recorded is None else WATCHED_RULE, Source.SCOPE, 1.0)
+
+    def _unconfirmed(self, node: Node, path: str) -> None:
+        """A scope that no call confirms: the holder of what the node reads decides, else it is in doubt."""
+        uses = {
+            use
+            for value in node.inputs
+            if self.owners is not None and value in node.graph.initializers_set
+            for owner in self.owners.of(value)
+            for use in self.modules.uses(owner)
+        }
+        if len(uses) == 1:
+            self._set(node, uses.pop(), OWNER_RULE, Source.PARAMETER, 0.98)
+        else:
+            self._set(node, self._named_like(node) or path, DOUBTED_RULE, Source.SCOPE, DOUBT)
+
+    def _named_like(self, node: Node) -> str | None:
+        """The one module beside the maker of what the node reads whose class is named like the operator."""
+        maker = node.graph.producer(node.inputs[0]) if node.inputs else None
+        if maker is None or maker.attribution is None or maker.attribution.rule not in (OWNER_RULE, DOUBTED_RULE):
+            return None
+        above = self.modules.parent(maker.attribution.path)
+        found = [
+            module.path
+            for module in self.modules
+            if module.class_name.lower() == node.op_type.lower() and self.modules.parent(module.path) == above
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _judged(self, node: Node, path: str) -> bool:
         """Give a node that is contradicted by the weights it reads its module; whether it is one."""
@@ -81,13 +125,15 @@ class _Work:
         held = {value: owners for value in weights if (owners := self.owners.of(value))}
         if not held or not all(_contradict(owners, path) for owners in held.values()):
             return False
-        watched = any(value in self.paths for value in node.outputs)
+        watched = self.watched and any(value in self.paths for value in node.outputs)
         first = next(iter(held))
         uses = {use for owner in held[first] for use in self.modules.uses(owner)}
         if node.op_type in _FOLDING and self.owners.is_norm(path) and len(uses) == 1:
             self._set(node, uses.pop(), FOLDED_RULE, Source.SCOPE, 1.0)
         elif watched:  # the call is what decides: a module may compute with the weights of another
             return False
+        elif len(uses) == 1:
+            self._set(node, uses.pop(), OWNER_RULE, Source.PARAMETER, 0.98)
         else:
             self._set(node, path, CONTRADICTED_RULE, Source.SCOPE, DOUBT)
         return True

@@ -28,6 +28,7 @@ class Exported:
         weights: the larger weights, by initializer.
         warnings: what a user should know about it.
         called: modules that ran, some of them where no call can be watched.
+        watched: whether ``paths`` are confirmed by module calls.
     """
 
     exporter: ExporterName
@@ -36,6 +37,7 @@ class Exported:
     weights: Weights = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     called: tuple[str, ...] = ()
+    watched: bool = True
 
     @property
     def opset_version(self) -> int:

@@ -105,7 +105,10 @@ class ExportJob:
         )
         graph.modules = self.seen.modules
         if self.settings.evidence == "scope":
-            apply_scopes(graph, Evidence(exported.paths, exported.called, WeightOwners(ModuleNames(self.model))))
+            apply_scopes(
+                graph,
+                Evidence(exported.paths, exported.called, WeightOwners(ModuleNames(self.model)), exported.watched),
+            )
         reading = time.perf_counter() - began
         opset = exported.opset_version
         steps.done(

@@ -40,7 +40,8 @@ def export_torchscript(
     Raises:
         ExportError: torch failed; its error is the cause, what it printed is in the debug log.
     """
-    capture = ScopeCapture(ModuleNames(model))
+    names_of_modules = ModuleNames(model)
+    capture = ScopeCapture(names_of_modules)
     sink = _Sink()
     given = dict(options)
     wants_weights = bool(given.get("export_params", True))
@@ -71,7 +72,8 @@ def export_torchscript(
         weights = inputs_to_initializers(proto, parameters, keep_inputs=keep)
     else:
         weights = lifted(proto) if wants_weights else {}
-    exported = Exported("torchscript", proto, capture.paths, weights)
+    scripted = _scripted(names_of_modules)
+    exported = Exported("torchscript", proto, capture.paths, weights, called=scripted, watched=not scripted)
     if scopes and capture.missing:
         lost = "scopes" if {MAP_HOOK, NAME_HOOK} & {*capture.missing} else "scopes of script functions"
         exported.warnings.append(
@@ -79,6 +81,16 @@ def export_torchscript(
             f"module table where the exporter's {lost} would tell"
         )
     return exported
+
+
+def _scripted(names: ModuleNames) -> tuple[str, ...]:
+    """The scripted modules that can be called: their calls are no Python calls, so nobody can watch them."""
+    return tuple(
+        paths[0]
+        for module, paths in names.paths.items()
+        if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward") and hasattr(module, "_c")
+        if module._c._has_method("forward")
+    )
 
 
 class _Sink(io.RawIOBase):

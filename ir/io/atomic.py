@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from modelexport.ir.errors import OutputError
+from modelexport.ir.errors import MissingFolderError, OutputError
 
 _NAME_MAX = 255
 
@@ -56,6 +56,8 @@ def atomic_output(path: Path, mode: int | None = None, *, durable: bool = True) 
             raise
         if durable:
             sync_folder(target.parent)
+    except OutputError:  # some are an OSError too
+        raise
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
 
@@ -67,6 +69,8 @@ def check_writable(path: Path) -> None:
         replaced = existing is None or stat.S_ISREG(existing.st_mode)
         if replaced and not os.access(target.parent, os.W_OK | os.X_OK):
             raise OutputError(f"{path}: the folder {target.parent} is not writable")
+    except OutputError:  # some are an OSError too
+        raise
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
 
@@ -85,7 +89,7 @@ def _target(path: Path) -> tuple[Path, os.stat_result | None]:
     """Where to write, links followed, and what is there now."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if not target.parent.is_dir():
-        raise OutputError(f"{path}: the folder {target.parent} does not exist")
+        raise MissingFolderError(f"{path}: the folder {target.parent} does not exist")
     try:
         existing = target.stat()
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from modelexport.ir.editing.topology import find_cycle
-from modelexport.ir.errors import InputError
+from modelexport.ir.errors import InputError, MissingFileError
 from modelexport.ir.graph import Graph
 from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
@@ -79,6 +79,8 @@ def _read_file(path: Path, label: str) -> bytes:
             if status.st_size > _LIMIT:
                 raise InputError(f"{label}: {_TOO_LARGE}")
             return stream.read()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{label}: {error.strerror or error}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"{label}: {getattr(error, 'strerror', None) or error}") from error
 

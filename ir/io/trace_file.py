@@ -49,7 +49,7 @@ from typing import Any
 import numpy as np
 
 from modelexport.ir.arrays import Array
-from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.errors import InputError, MissingFileError, OutputError
 from modelexport.ir.modules import Module, ModuleTable
 
 FORMAT, VERSION = "modelexport-trace", 2
@@ -206,6 +206,8 @@ def load_trace(path: str | PathLike[str]) -> Trace:
     try:
         with zipfile.ZipFile(path) as archive:
             return _Reader(archive, label).trace()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{label}: {error.strerror or error}") from error
     except OSError as error:
         raise InputError(f"{label}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:

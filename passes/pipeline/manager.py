@@ -11,11 +11,13 @@ from types import TracebackType
 
 from modelexport.ir.errors import CoverageValidationError, GraphError, ModelExportError, PassError, VerifyError
 from modelexport.ir.facts import Fact
+from modelexport.ir.io.embedded_tags import pipeline_of
 from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 from modelexport.passes.pipeline.instruments import Verifier
+from modelexport.passes.pipeline.kept import with_kept_options
 from modelexport.passes.pipeline.run import Instrument, PassRun, RunReport
 from modelexport.passes.pipeline.text import Element, Pipeline
 
@@ -64,15 +66,14 @@ class PassManager:
             ModelExportError: what a pass raised on purpose, unchanged.
         """
         given = self.context or PassContext()
-        ctx = replace(
-            given, pipeline=given.pipeline or self.pipeline.recorded(), warnings=list(given.warnings), done=[]
-        )
-        report = RunReport(str(self.pipeline), warnings=ctx.warnings)
+        pipeline = with_kept_options(self.pipeline, pipeline_of(model.metadata))
+        ctx = replace(given, pipeline=given.pipeline or pipeline.recorded(), warnings=list(given.warnings), done=[])
+        report = RunReport(str(pipeline), warnings=ctx.warnings)
         for instrument in self.instruments:
-            instrument.start(model, self.pipeline)
+            instrument.start(model, pipeline)
         try:
             with _frozen_heap():
-                for index, element in enumerate(self.pipeline.elements):
+                for index, element in enumerate(pipeline.elements):
                     self._run_one(model, element, ctx, PassRun(element.step, index), report)
         finally:
             model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)

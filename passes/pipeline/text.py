@@ -35,11 +35,13 @@ class Element:
         step: the pass.
         named: the named pipeline it came from; ``""`` when it was written out.
         column: 0-based column in the text, or None for a pass that was not parsed.
+        written: fields of the options that the text spells out.
     """
 
     step: Pass
     named: str = ""
     column: int | None = None
+    written: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ class _Parser:
             if written:
                 self.fail(f"{name} is a named pipeline and takes no options; it is: {found}", braces)
             return self.named(name, found, start)
-        return [Element(self.build(found, written, start), self.within[0] if self.within else "", start)]
+        step = self.build(found, written, start)
+        keys = frozenset(key.replace("-", "_") for key, _, _ in written)
+        return [Element(step, self.within[0] if self.within else "", start, keys)]
 
     def named(self, name: str, text: str, start: int) -> list[Element]:
         if name in self.within:
@@ -154,7 +158,7 @@ class _Parser:
         if text == NOTHING and name == NOTHING:
             return []
         inner = _Parser(text, self.registry, (*self.within, name)).pipeline()
-        return [Element(element.step, element.named, start) for element in inner]
+        return [Element(element.step, element.named, start, element.written) for element in inner]
 
     def options(self, opened: int) -> list[tuple[str, int, list[Value]]]:
         written: list[tuple[str, int, list[Value]]] = []

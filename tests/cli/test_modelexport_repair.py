@@ -120,8 +120,67 @@ def test_with_tags_the_model_is_right(tmp_path: Path, capfd: pytest.CaptureFixtu
 @pytest.mark.parametrize("source", ["model", "sidecar"])
 def test_one_changed_tag_is_repaired_either_way(tmp_path: Path, source: str) -> None:
     path = tagged_file(tmp_path)
+    (other,) = tag_utils.query_operations_by_tag(path, "path:blocks.1.act")
     set_metadata(path, RELU, "htp.path", "blocks.1.act")
+    set_metadata(path, RELU, "htp.tag", other["matching_tag"])
     assert validate(path, "--check-consistency") == 1
+    right = path if source == "model" else path.with_name("model_hierarchy.json")
+    before = right.read_bytes()
     assert validate(path, "--check-consistency", "--repair-from", source) == 0
+    assert right.read_bytes() == before
     found = {row["node_name"] for row in tag_utils.query_operations_by_tag(path, "path:blocks.1.act")}
     assert (RELU in found) == (source == "model")
+
+
+@pytest.mark.parametrize("source", ["model", "sidecar"])
+def test_a_source_that_contradicts_itself_is_an_error(
+    tmp_path: Path, source: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tagged_file(tmp_path)
+    sidecar = tmp_path / "model_hierarchy.json"
+    if source == "model":
+        set_metadata(path, RELU, "htp.path", "blocks.1.act")
+    else:
+        content = json.loads(sidecar.read_text())
+        content["node_tags"][RELU]["path"] = "blocks.1.act"
+        sidecar.write_text(json.dumps(content))
+    before = path.read_bytes(), sidecar.read_bytes()
+    assert validate(path, "--repair-from", source) == 2
+    assert f"node {RELU} has the tag" in capfd.readouterr().err
+    assert (path.read_bytes(), sidecar.read_bytes()) == before
+
+
+OPTIONS = "{interop=none carrier=doc-string table=false torch-nn=false}"
+
+
+@pytest.mark.parametrize("source", ["model", "sidecar"])
+def test_repair_keeps_the_recorded_options(tmp_path: Path, source: str) -> None:
+    from modelexport.cli import htp_opt
+
+    path = tagged_file(tmp_path)
+    passes = f"scope-attribution,context-inheritance,fallback-tagging,attribute-embedding{OPTIONS}"
+    assert htp_opt.main([str(path), "--in-place", "--sidecar", "--passes", passes, "-q"]) == 0
+    sidecar = tmp_path / "model_hierarchy.json"
+    before = path.read_bytes(), sidecar.read_bytes()
+    if source == "model":
+        sidecar.unlink()
+    else:
+        assert htp_opt.main([str(path), "--in-place", "--passes", "strip-tags", "-q"]) == 0
+    assert validate(path, "--repair-from", source, "--check-consistency") == 0
+    assert path.read_bytes() == before[0]
+    repaired, original = (json.loads(text) for text in (sidecar.read_bytes(), before[1]))
+    assert repaired["node_tags"] == original["node_tags"] and repaired["pipeline"] == original["pipeline"]
+
+
+def test_tagging_again_keeps_the_options_of_the_file(tmp_path: Path) -> None:
+    from modelexport.cli import htp_opt
+
+    path = tagged_file(tmp_path)
+    passes = "scope-attribution,context-inheritance,fallback-tagging,attribute-embedding"
+    assert htp_opt.main([str(path), "--in-place", "--passes", passes + OPTIONS, "-q"]) == 0
+    before = path.read_bytes()
+    assert htp_opt.main([str(path), "--in-place", "--passes", passes, "-q"]) == 0
+    assert path.read_bytes() == before
+    assert htp_opt.main([str(path), "--in-place", "--passes", passes + "{table=true}", "-q"]) == 0
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert "htp.nodes" in metadata and "carrier=doc-string" in metadata["htp.pipeline"]

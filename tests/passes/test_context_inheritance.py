@@ -266,3 +266,22 @@ def test_where_next_to_nothing_is_on_record_inferred_tags_are_trusted_less() -> 
     shares = [confidence("producers", support) for support in (0.01, 0.5)]
     assert shares == sorted(shares) and shares[0] < shares[1]
     assert confidence("owner", 0.01) == confidence("owner", 1.0)  # was never measured in such graphs
+
+
+def test_a_body_is_never_surer_than_its_owner() -> None:
+    from modelexport.ir.attribution import Attribution, Source
+    from modelexport.passes.context_inheritance import ContextInheritance
+    from modelexport.passes.pipeline.base import PassContext
+    from modelexport.passes.testing import make_model
+
+    model = make_model("""
+        agraph (bool C, float[2] X) => (float[2] Y) {
+            Y = If (C) <then_branch = t () => (float[2] a) { a = Relu (X) },
+                        else_branch = e () => (float[2] b) { b = Neg (X) }>
+        }
+    """)
+    owner = next(node for node in model.nodes() if node.op_type == "If")
+    owner.attribute_to(Attribution("block", Source.SCOPE, "node-name", 0.3))
+    ContextInheritance().run(model, PassContext())
+    inside = [node.attribution for node in model.nodes() if node is not owner]
+    assert [(found.path, found.confidence) for found in inside] == [("block", 0.3)] * 2

@@ -9,6 +9,8 @@ from modelexport.ir.errors import GraphError as GraphError
 from modelexport.ir.errors import InputError as InputError
 from modelexport.ir.errors import MemoryLimitExceeded as MemoryLimitExceeded
 from modelexport.ir.errors import MissingExtraError as MissingExtraError
+from modelexport.ir.errors import MissingFileError as MissingFileError
+from modelexport.ir.errors import MissingFolderError as MissingFolderError
 from modelexport.ir.errors import ModelExportError as ModelExportError
 from modelexport.ir.errors import OutputError as OutputError
 from modelexport.ir.errors import PassError as PassError

@@ -1,0 +1,82 @@
+"""What no call confirms is held against the holders of the weights; what they don't decide is in doubt."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from modelexport import HierarchyExporter
+from modelexport.ir import load_model
+from modelexport.passes import PassManager, Pipeline
+
+
+class Block(nn.Module):
+    def __init__(self, size: int = 4) -> None:
+        super().__init__()
+        self.dense, self.squash = nn.Linear(size, size), nn.Tanh()
+
+    def forward(self, x):
+        return self.squash(self.dense(x))
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = Block(), Block(), nn.LayerNorm(4)
+
+    def forward(self, x):
+        return self.norm(self.second(self.first(x)))
+
+
+class Folded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.scale = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+        self.act, self.up, self.last = nn.ReLU(), nn.ConvTranspose2d(2, 2, 3), nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return self.last(self.up(self.act(self.scale(self.down(x)))))
+
+
+def rows(file: Path) -> list[tuple[str, str, str, float]]:
+    found = []
+    for node in onnx.load(file).graph.node:
+        entry = {each.key: each.value for each in node.metadata_props}
+        found.append((node.op_type, entry["htp.path"], entry["htp.rule"], float(entry["htp.confidence"])))
+    return found
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_scripted_modules(again: bool, tmp_path: Path) -> None:
+    """Two methods of one type share their scopes; a second export loses them all."""
+    torch.manual_seed(0)
+    model, file = torch.jit.script(Pair().eval()), tmp_path / "m.onnx"
+    for _ in range(1 + again):
+        HierarchyExporter().export(model, torch.randn(2, 4), file, opset_version=17)
+    found = rows(file)
+    assert [path for _, path, _, _ in found] == ["first.dense", "first.squash", "second.dense", "second.squash", "norm"]
+    for operator, path, rule, confidence in found:
+        assert (confidence <= 0.5) == (operator == "Tanh"), (path, rule)
+    tags = {node.metadata["htp.tag"] for node in load_model(file).nodes()}
+    assert "/Pair/Block.second/Linear" in tags
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_a_folded_norm_is_the_convolutions(exporter: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "m.onnx"
+    HierarchyExporter(exporter=exporter).export(Folded().eval(), torch.randn(1, 1, 8, 8), file)
+    convolutions = [row for row in rows(file) if row[0].startswith("Conv")]
+    assert [path for _, path, _, _ in convolutions] == ["down", "up"]
+    if exporter == "dynamo":
+        assert {rule for _, _, rule, _ in convolutions} == {"folded-norm"}
+    proto = onnx.load(file)
+    for node in proto.graph.node:  # the table carries it
+        del node.metadata_props[:]
+    onnx.save(proto, file)
+    graph = load_model(file)
+    PassManager(Pipeline.parse("htp")).run(graph)
+    again = [node.attribution for node in graph.nodes() if node.op_type.startswith("Conv")]
+    assert [(found.path, found.rule) for found in again] == [(path, rule) for _, path, rule, _ in convolutions]
