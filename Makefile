@@ -54,6 +54,7 @@ bench: $(VENV)/.dev $(VENV)/.package ## Measure speed and memory against reading
 docs: $(VENV)/.dev $(VENV)/.package ## Write docs/passes from the passes themselves, and draw docs/pictures
 	$(BIN)/python docs/generate_passes.py
 	$(BIN)/python docs/generate_compute_pictures.py
+	@if command -v chromium chromedriver >/dev/null; then $(BIN)/python docs/generate_page_pictures.py; fi
 
 site: $(VENV)/.dev $(VENV)/.package ## Build the documentation site into build/site; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/site

@@ -103,7 +103,7 @@ class Finder:
 
     def __init__(self, data: ViewData) -> None:
         self.modules = {module.path: module.index for module in data.modules}
-        self._table = data.model.modules
+        self.table = data.model.modules
         self.nodes: dict[str, int] = {}
         for value in data.values:  # the weakest name first, so that stronger ones replace it
             if value.maker >= 0 and value.name:
@@ -122,21 +122,22 @@ class Finder:
     def module(self, path: str) -> int | None:
         """Position of the module of this path, or of the one that it is another name of."""
         found = self.modules.get(path)
-        return self.modules.get(self._table.canonical(path)) if found is None else found
+        return self.modules.get(self.table.canonical(path)) if found is None else found
 
 
 def _placed(given: Given, finder: Finder) -> tuple[Overlay, list[str]]:
     overlay = Overlay(given.name, given.unit, given.aggregate, {}, {})
     missing: list[str] = []
+    known = finder.table
     for name, value in given.values.items():
         index = finder.node(name)
         if index is not None:
             overlay.nodes[index] = value
         elif name.startswith(MODULE) and (module := finder.module(name[len(MODULE) :])) is not None:
             overlay.modules[module] = value
-        else:
+        elif not (name.startswith(MODULE) and name[len(MODULE) :] in known):  # a container that is never called
             missing.append(name)
-    own = [path for path in given.own if finder.module(path) is None]
+    own = [path for path in given.own if finder.module(path) is None and path not in known]
     return overlay, missing + [MODULE + path for path in own]
 
 

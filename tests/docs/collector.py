@@ -21,6 +21,7 @@ import shlex
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,12 @@ class Reader:
                     setenv(*setting.split("=", 1))
             elif words[0] in COMMANDS:
                 expected = 1 if re.search(r"#.*\bexit(s| code)? 1\b", line) else 0
-                code = self.run_command(words)
+                if ">" in words:
+                    at = words.index(">")
+                    with Path(words[at + 1]).open("w", encoding="utf-8") as stream, redirect_stdout(stream):
+                        code = self.run_command(words[:at])
+                else:
+                    code = self.run_command(words)
                 assert code == expected, f"{block.where}: {line.strip()}: exit code {code}"
             else:
                 assert words[0] in OUTSIDE, f"{block.where}: don't know how to run {line.strip()}"

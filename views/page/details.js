@@ -12,14 +12,16 @@ const details = (() => {
   };
   const breakable = text => { // lines may end behind dots and slashes
     const box = document.createDocumentFragment();
-    for (const part of text.split(/(?<=[./])/)) box.append(part, document.createElement("wbr"));
+    for (const part of text.split(/(?<=[^./][./])/)) box.append(part, document.createElement("wbr"));
     return box;
   };
   const field = (list, label, name, content) => {
     const value = element("dd");
     value.dataset.field = name;
     value.append(content instanceof Node ? content : breakable(content));
-    list.append(element("dt", "", label), value);
+    const wide = content instanceof Element && content.classList.contains("lines") ? "wide" : "";
+    value.className = wide;
+    list.append(element("dt", wide, label), value);
     return value;
   };
   const go = (item, text, title) => {

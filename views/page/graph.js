@@ -180,7 +180,9 @@ const graph = (() => {
     const place = places.get(item);
     if (!place) return;
     if (camera.k < .35) { const k = .8; camera = { k, x: svg.clientWidth / 2 - (place.x + place.w / 2) * k, y: svg.clientHeight / 2 - (place.y + Math.min(place.h, 200) / 2) * k }; }
-    const k = camera.k, margin = 16, head = layout.HEAD * k * Math.min(place.depth + 1, 6);
+    const margin = 16, room = svg.clientWidth - 2 * margin;
+    if (place.w * camera.k > room) zoomAt(Math.max(.45, room / place.w) / camera.k); // an open module that is wider than the view
+    const k = camera.k, head = layout.HEAD * k * Math.min(place.depth + 1, 6);
     const w = svg.clientWidth, h = svg.clientHeight;
     const shift = (at, size, low, high) => size > high - low ? low - at : at < low ? low - at : at + size > high ? high - at - size : 0;
     camera = { ...camera, x: camera.x + shift(place.x * k + camera.x, place.w * k, margin, w - margin) };

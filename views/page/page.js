@@ -102,7 +102,7 @@
   const legend = () => {
     const { title, rows, ramp, unit } = colours.legend(graph.places().keys()), parts = [];
     const make = (name, className, text) => { const e = document.createElement(name); e.className = className; if (text !== undefined) e.textContent = text; return e; };
-    parts.push(make("p", "title", title + (unit ? `, ${unit}` : "")));
+    parts.push(make("p", "title", title + (unit && !title.startsWith(unit) ? `, ${unit}` : "")));
     if (ramp) {
       const box = make("div", "ramp");
       for (const [colour, text] of ramp) { const step = make("span", "step"), chip = make("i", ""); chip.style.background = colour; step.append(chip, make("b", "", text)); box.append(step); }
