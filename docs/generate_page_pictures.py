@@ -1,7 +1,7 @@
-"""Write the pictures of the documents from the real page: ``python docs/generate_page_pictures.py`` (torch, selenium, chromium).
+"""Write the pictures of the documents from the real page: ``python docs/generate_page_pictures.py``.
 
-The model is the built-in demo with more blocks and fixed random weights; numbers in the pictures are made up from the
-operators, so that a run on another machine gives the same files.
+It wants torch, selenium and Chromium. The model is the built-in demo with more blocks and fixed random weights. Times
+are made up from the operators, so that a run on another machine gives the same pictures.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelexport.ir.text import readable
 from modelexport.views.data import ViewData
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -28,14 +29,18 @@ def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dic
 
     The picture may be of either model: it is taken for the one of whose nodes more are found, the newer of two equal.
     """
-    keys = {node.key: node.index for node in data.nodes}
-    sides = {side: dict(_named(document, side)) for side in ("b", "a")}
-    side = max(sides, key=lambda each: sum(key in keys for key in sides[each]))
+    keys = {node.key: node for node in data.nodes}
+    sides = {side: list(_named(document, side)) for side in ("b", "a")}
+
+    def fits(key: str, op_type: str) -> bool:
+        return key in keys and op_type in ("", readable(keys[key].node.op_type))
+
+    side = max(sides, key=lambda each: sum(fits(key, op_type) for key, op_type, _ in sides[each]))
     marks = Marks()
     missing: list[str] = []
-    for key, what in sides[side].items():
+    for key, _, what in sides[side]:
         if key in keys:
-            marks.nodes[keys[key]] = what
+            marks.nodes[keys[key].index] = what
         else:
             missing.append(key)
     other = REMOVED if side == "b" else ADDED
@@ -49,12 +54,12 @@ def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dic
     return marks, dict.fromkeys(marks.nodes, 1), missing
 
 
-def _named(document: Mapping[str, Any], side: str) -> Iterator[tuple[str, str]]:
-    """Keys of the nodes that one of the two models has, and what is said of them."""
+def _named(document: Mapping[str, Any], side: str) -> Iterator[tuple[str, str, str]]:
+    """Key and operator of the nodes that one of the two models has, and what is said of them."""
     for module in document["modules"]:
         for weight in module["weights"]:  # reported by the node of the newer model, whose key the older often shares
-            yield weight["node"]["key"], CHANGED
+            yield weight["node"]["key"], weight["node"].get("op_type", ""), CHANGED
         for change in module["nodes"][CHANGED]:
-            yield change[side]["key"], CHANGED
+            yield change[side]["key"], change[side].get("op_type", ""), CHANGED
         for node in module["nodes"][ADDED if side == "b" else REMOVED]:
-            yield node["key"], ADDED if side == "b" else REMOVED
+            yield node["key"], node.get("op_type", ""), ADDED if side == "b" else REMOVED

@@ -81,12 +81,13 @@ def command(
 
 def _view(model: Path, selector: str | None, overlays: tuple[Path, ...], title: str) -> View:
     from modelexport.ir.errors import InputError, NothingSelectedError
+    from modelexport.passes.pipeline.attributed import attributed_model
     from modelexport.passes.selection import Selector
     from modelexport.views.picture import view
 
     parsed = Selector.parse(selector) if selector is not None else None  # before the model is read
     try:
-        return view(model, overlays, select=parsed, title=title)
+        return view(attributed_model(model, talk().say), overlays, select=parsed, title=title)
     except NothingSelectedError as error:
         raise InputError(f"--select: {error}") from error
 

@@ -90,6 +90,12 @@ def test_what_does_not_fit_is_counted(model: Path, capsys: pytest.CaptureFixture
     assert captured.out.splitlines()[0].split()[-1] == "t"
 
 
+def test_attributing_in_memory_is_said_when_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(model), "-v", "-o", "m.html"]) == 0
+    said = capsys.readouterr().err
+    assert "3 nodes have no tag" in said and "wrote m.html" in said
+
+
 def test_a_selection(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(model), "--select", "op:Exp", "--format", "dot"]) == 0
     assert "encoder" in capsys.readouterr().out

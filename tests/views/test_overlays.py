@@ -140,6 +140,15 @@ def test_a_diff_over_the_older_model(data: ViewData) -> None:
     assert list(overlay.marks.gone.values()) == [["Add new"]]
 
 
+@pytest.mark.parametrize(("old", "new", "what"), [("Add", "Sub", "removed"), ("Sub", "Add", "added")])
+def test_a_node_that_took_another_operator_tells_the_side(data: ViewData, old: str, new: str, what: str) -> None:
+    removed, added = ({"key": "lin", "name": "lin", "op_type": op} for op in (old, new))
+    nodes = {"added": [added], "removed": [removed], "changed": []}
+    document = {"format": "modelexport-diff", "modules": [{"path": "blocks.10.lin", "nodes": nodes, "weights": []}]}
+    (overlay,), _ = placed(data, document)
+    assert {data.nodes[i].key: mark for i, mark in overlay.marks.nodes.items()} == {"lin": what}
+
+
 def test_an_empty_diff_fits_every_model(data: ViewData) -> None:
     (overlay,), unknown = placed(data, {"format": "modelexport-diff", "identical": True, "modules": []})
     assert (overlay.nodes, overlay.modules, unknown) == ({}, {}, [])

@@ -113,6 +113,13 @@ def test_a_level_shows_a_window(browser: Any, tmp_path: Path) -> None:
     assert page.one(more.format("after")) == "\u2026 500 after"
     page.click(more.format("before"))
     assert window() == [*range(250)] and page.all(more.format("before")) == []
+    page.script("location.hash = '#n:/model/Relu_1'")
+    page.until(lambda: page.all("#graph .item[data-selected]", "data-node") == ["/model/Relu_1"])
+    page.script("document.getElementById('graph').focus()")
+    page.press("PAGE_DOWN")
+    assert window() == [*range(250, 500)]
+    page.press("PAGE_UP")
+    assert window() == [*range(250)]
     page.search("_800")
     page.click("#results button")  # the window moves to the hit
     assert page.one("#graph .item[data-selected]", "data-node").endswith("_800")

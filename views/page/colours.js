@@ -98,7 +98,7 @@ const colours = (() => {
     if (overlay) {
       title = overlay.name + (scale.log ? " (logarithmic)" : overlay.aggregate === "sum" ? " (of what is shown)" : "");
       const at = s => scale.log ? 10 ** (scale.low + s * (scale.high - scale.low)) : scale.low + s * (scale.high - scale.low);
-      return { title, ramp: [0, .25, .5, .75, 1].map(s => [ramp(scale.log ? .06 + .94 * s : s), format(at(s), "")]), unit: overlay.unit, rows: overlay.of.size < model.moduleCount + model.nodeCount ? [[PLAIN[scheme()], "no number", ""]] : [] };
+      return { title, ramp: [0, .25, .5, .75, 1].map(s => [ramp(scale.log ? .06 + .94 * s : s), format(+at(s).toPrecision(3), "")]), unit: overlay.unit, rows: overlay.of.size < model.moduleCount + model.nodeCount ? [[PLAIN[scheme()], "no number", ""]] : [] };
     }
     if (mode === "confidence") return { title: "confidence (of a module: its lowest)", ramp: [1, .75, .5, .25, 0].map(c => [ramp(1 - c), c.toFixed(2)]), unit: "", rows };
     if (mode === "source") {

@@ -179,6 +179,7 @@ const search = (() => {
       made: view.values.name.slice(0, model.start[model.nodeCount]).map(name => name === 0 ? "" : low(name)),
     };
   };
+  (window.requestIdleCallback || (work => setTimeout(work, 400)))(() => { if (!lower) prepare(); }); // the first search then is like others
   const matching = query => {
     if (!lower) prepare();
     const items = [], nodes = new Set(), operators = new Set();

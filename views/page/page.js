@@ -132,7 +132,7 @@
 
   // Keys.
   const KEYS = [
-    ["/", "search"], ["arrows", "go to the next item in the graph or row in the tree"], ["Enter, space", "open or close the module"], ["o", "open all modules of this level"], ["u", "go to the module around"],
+    ["/", "search"], ["arrows", "go to the next item in the graph or row in the tree"], ["Enter, space", "open or close the module"], ["o", "open all modules of this level"], ["u", "go to the module around"], ["page up, down", "earlier or later items of a level of more than 250"],
     ["x", "close everything"], ["f", "fit everything"], ["+  \u2212  0", "zoom"], ["shift + arrows", "pan"], ["c", "next colour"], ["s", "sort rows by the overlay"], ["t", "light, dark"], ["g, m, d", "go to graph, modules, details"], ["Esc", "leave the search, close this"], ["?", "these keys"],
     ["mouse", "drag or wheel pans, ctrl + wheel zooms, double click opens"],
   ];
@@ -148,6 +148,11 @@
     dialog.showModal();
   };
   byId("help").addEventListener("click", help);
+  const page = direction => { // the window of the level that the selection is in, or of a selected open module
+    const level = Math.max(0, model.isModule(selected) && layout.open.has(selected) ? selected : model.levelOf(selected));
+    const { from, to, all } = layout.windowOf(level);
+    if (direction === "before" ? from > 0 : to < all.length) { move(level, direction); select(layout.windowOf(level).all[layout.windowOf(level).from]); graph.focusItem(selected); }
+  };
   const step = (dx, dy) => { const next = graph.neighbour(selected, dx, dy) ?? (selected === 0 ? model.items(0).placed[0] : null); if (next !== null && next !== undefined) { select(next); graph.focusItem(next); } };
   addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
@@ -159,6 +164,7 @@
       c: () => { colourSelect.selectedIndex = (colourSelect.selectedIndex + 1) % colourSelect.length; colourSelect.dispatchEvent(new Event("change")); },
       s: () => { if (colours.overlay) sort(!tree.sorted); }, t: () => themeButton.click(), o: () => openLevel(selected), x: closeAll,
       u: () => { if (selected !== 0) { select(model.levelOf(selected)); graph.focusItem(selected); } },
+      PageUp: () => page("before"), PageDown: () => page("after"),
       g: () => { graph.svg.focus(); graph.focusItem(selected); }, m: () => tree.focus(), d: () => byId("details").focus(),
     };
     if (arrows[event.key] && inGraph) {

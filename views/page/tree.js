@@ -2,7 +2,7 @@
 // The module tree. Rows are made when their parent opens; a level of very many rows shows a window of them.
 
 const tree = (() => {
-  const root = document.getElementById("tree"), WINDOW = 500;
+  const root = document.getElementById("tree"), WINDOW = 5000;
   const groups = new Map(), rows = new Map(), windows = new Map(); // by module
   const listeners = { select: () => {}, toggle: () => {} };
   let sorted = false, selected = 0;
