@@ -14,8 +14,10 @@ import onnx
 from onnx import inliner
 
 from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.errors import InputError
 from modelexport.ir.graph import Graph
 from modelexport.ir.io.overlay import assemble
+from modelexport.ir.io.weights import Weights
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.proto.building import body_protos
@@ -69,10 +71,13 @@ def named_copy(model: Model, *, metadata: bool = True, weights: bool = True) -> 
     """
     proto = onnx.ModelProto()
     source = assemble(model)
+    small = _SmallTensors(model)
     if weights:
         proto.CopyFrom(source)
+        for tensor in proto.graph.initializer:
+            small.bring_in(tensor)
     else:
-        _copy_without_weights(source, proto)
+        _copy_without_weights(source, proto, small)
     copy = NamedCopy(proto)
     namer = _Namer(model, copy, metadata)
     namer.graph(model.main, proto.graph, ())
@@ -91,7 +96,29 @@ def named_copy(model: Model, *, metadata: bool = True, weights: bool = True) -> 
     return copy
 
 
-def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
+class _SmallTensors:
+    """Small tensors in files of their own, which shape inference has to read."""
+
+    def __init__(self, model: Model) -> None:
+        self._weights = Weights(model)
+
+    def bring_in(self, tensor: onnx.TensorProto) -> bool:
+        """Put the data of a small tensor into it; whether it is small and has its data."""
+        if math.prod(tensor.dims) > _SMALL:
+            return False
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return True
+        try:
+            data = bytes(self._weights.raw(tensor))
+        except InputError:
+            return False
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = data
+        return True
+
+
+def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto, small: _SmallTensors) -> None:
     target.ir_version = source.ir_version
     target.opset_import.extend(source.opset_import)
     target.functions.extend(source.functions)
@@ -101,9 +128,13 @@ def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto) -> N
         getattr(target.graph, field_name).extend(getattr(graph, field_name))
     given = {entry.name for entry in graph.input}
     for tensor in graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL and math.prod(tensor.dims) <= _SMALL:
-            target.graph.initializer.append(tensor)
-        elif tensor.name not in given:
+        if math.prod(tensor.dims) <= _SMALL:
+            held = target.graph.initializer.add()
+            held.CopyFrom(tensor)
+            if small.bring_in(held):
+                continue
+            del target.graph.initializer[-1]
+        if tensor.name not in given:
             target.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for sparse in graph.sparse_initializer:
         if sparse.values.name not in given:

@@ -274,3 +274,43 @@ def test_inputs_of_unknown_rank_must_be_given():
     with pytest.raises(InputError, match="give --input-shape"):
         make_inputs(model)
     assert find_shapes(model, shapes={"x": (2, 3)}).complete
+
+
+def test_small_tensors_in_files_of_their_own_are_read_for_inference(tmp_path):
+    """onnxruntime can't read them for a model in memory, and onnx's inference never does."""
+    reshape = helper.make_node("Reshape", ["x", "to"], ["r"])
+    gelu = helper.make_node("Gelu", ["r"], ["y"], domain="com.microsoft")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy")
+    x.type.tensor_type.shape.dim.add(dim_param="b")
+    target = numpy_helper.from_array(np.array([2, 6]), "to")
+    proto = helper.make_model(
+        helper.make_graph([reshape, gelu], "g", [x], [y], [target]),
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=8,
+    )
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    found = find_shapes(load_model(tmp_path / "m.onnx"), shapes={"x": (12,)})
+    assert (found.source, found.problems) == ("run", [])
+    assert [each[2] for each in executed(found)] == [(2, 6), (2, 6)]
+
+
+def test_a_file_that_became_another_is_not_run(tmp_path):
+    def chained(*op_types):
+        names = ["x", *(f"v{i}" for i in range(len(op_types) - 1)), "y"]
+        nodes = [
+            helper.make_node(
+                op, [names[i]], [names[i + 1]], name=f"n{i}", domain="com.microsoft" if op == "Gelu" else ""
+            )
+            for i, op in enumerate(op_types)
+        ]
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [s]) for n, s in (("x", 3), ("y", None)))
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+        return helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=imports, ir_version=8)
+
+    path = tmp_path / "m.onnx"
+    onnx.save(chained("Gelu", "Relu"), path)
+    model = load_model(path)
+    onnx.save(chained("Gelu", "Relu", "Neg"), path)
+    found = find_shapes(model)
+    assert found.complete
+    assert [op for op, _, _ in executed(found)] == ["Gelu", "Relu"]
