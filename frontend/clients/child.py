@@ -6,6 +6,7 @@ Imported when the interpreter starts; the settings are read when torch's exporte
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from modelexport.frontend.interception import exporters
@@ -51,7 +52,10 @@ class Child:
         """Write what was asked for and tell the run."""
         from modelexport.frontend.clients.records import tell_run
 
-        tell_run(self._folder, self.settings, record, graph, self.pipeline if graph is not None else None)
+        try:
+            tell_run(self._folder, self.settings, record, graph, self.pipeline if graph is not None else None)
+        except Exception as error:  # noqa: BLE001 - the program goes on as without us; it is told here and now
+            sys.stderr.write(f"modelexport: {record}; the run can't be told: {error}\n")
 
 
 def begin(folder: str) -> None:

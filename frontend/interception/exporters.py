@@ -18,6 +18,7 @@ import functools
 import io
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -99,15 +100,25 @@ def _arrived(module: ModuleType) -> None:
     with _guard:
         for name in _POINTS[module.__name__]:
             original = getattr(module, name, None)
-            while hasattr(original, _MARK):  # one of ours that another stood upon when we left
-                original = getattr(original, _MARK)
+            mark = getattr(original, _MARK, None)
+            if mark is not None and mark[0]() is original:  # one of ours that another stood upon when we left
+                original = mark[1]
             key = (module.__name__, name)
-            if original is None or getattr(original, "__module__", None) != module.__name__ or key in _patched:
+            if original is None or key in _patched or _is_of_another(original, module):
                 continue
             ours = functools.wraps(original)(_STAND_INS[name](original))
-            setattr(ours, _MARK, original)
+            setattr(ours, _MARK, (weakref.ref(ours), original))
             _patched[key] = (original, ours)
             setattr(module, name, ours)
+
+
+def _is_of_another(function: Original, module: ModuleType) -> bool:
+    """Whether this is torch.onnx.utils as it is since torch 2.9: names for what is elsewhere."""
+    return module.__name__ == "torch.onnx.utils" and function.__module__ != module.__name__
+
+
+def _is_patched(name: str) -> bool:
+    return any(patched == name for _, patched in _patched)
 
 
 # The stand-ins, made for a function of torch's
@@ -147,6 +158,10 @@ def _torchscript_writes(original: Original) -> Original:
 
             result = write(pieces, original, model_bytes, f, *args, **kwargs)
         export.written = True
+        if not _is_patched("_reset_trace_module_map"):  # nothing else will say that it has ended
+            _running.torchscript = None
+            export.close()
+            export.end()
         return result
 
     return stand_in

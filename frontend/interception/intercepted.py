@@ -84,12 +84,16 @@ class Intercepted:
 
     def map_modules(self, once: Once, model: Any, *args: Any, **kwargs: Any) -> Any:
         """torch's own map of modules to scopes, with the scopes named so that we know them again."""
-        from modelexport.frontend.torch.scopes import ScopeCapture
+        from modelexport.frontend.torch.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
         from modelexport.frontend.trace.naming import ModuleNames
+        from modelexport.ir.errors import ExportError
 
         self.watch()
         self._scopes = ScopeCapture(ModuleNames(model))
         self._standing.enter_context(self._scopes.installed())
+        lost = {MAP_HOOK, NAME_HOOK} & {*self._scopes.missing}
+        if lost:
+            raise ExportError(f"torch {torch.__version__} has no {' and no '.join(sorted(lost))}")
         return self._scopes._map_modules(once, model, *args, **kwargs)
 
     def close(self) -> None:
