@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modelexport.frontend.interception.client import Client, Once
     from modelexport.frontend.interception.splicing import Piece
+    from modelexport.frontend.torch.fx_marks import FxMarks
     from modelexport.frontend.torch.scopes import ScopeCapture
     from modelexport.frontend.trace.watching import Watch
     from modelexport.ir.model import Model
@@ -47,6 +48,7 @@ class Intercepted:
         self._graph: Model | None = None
         self._watch: Watch | None = None
         self._scopes: ScopeCapture | None = None
+        self._marks: FxMarks | None = None
         self._standing = ExitStack()
 
     @contextmanager
@@ -80,7 +82,13 @@ class Intercepted:
         if isinstance(self._model, torch.nn.Module):
             from modelexport.frontend.trace.watching import watching
 
-            self._watch = self._standing.enter_context(watching(self._model))
+            self._watch = self._standing.enter_context(watching(self._model, operators=False))
+            if self.record.exporter == "dynamo":
+                from modelexport.frontend.torch.fx_marks import FxMarks
+                from modelexport.frontend.trace.naming import ModuleNames
+
+                self._marks = FxMarks(ModuleNames(self._model))
+                self._standing.enter_context(self._marks.installed())
 
     def map_modules(self, once: Once, model: Any, *args: Any, **kwargs: Any) -> Any:
         """torch's own map of modules to scopes, with the scopes named so that we know them again."""
@@ -123,17 +131,19 @@ class Intercepted:
 
     def tag_program(self, program: Any) -> None:
         """Put tags on the nodes of an ONNXProgram."""
+        from modelexport.frontend.interception.programs import carry_metadata, remove_marks, without_weights
+        from modelexport.frontend.torch.dynamo import unrecorded_paths
+
+        marks = remove_marks(program) if self._marks is not None else {}
         if self.record.error is not None:
             return
-        from modelexport.frontend.interception.programs import carry_metadata, without_weights
-        from modelexport.frontend.torch.dynamo import unrecorded_paths
         from modelexport.ir.io.overlay import assemble
 
         with ExitStack() as stack:
             if self._annotates_only():
                 stack.enter_context(without_weights(program.model))
             proto = program.model_proto
-        graph = self._tag(proto, unrecorded_paths(proto, program.exported_program))
+        graph = self._tag(proto, {**unrecorded_paths(proto, program.exported_program), **marks})
         carry_metadata(assemble(graph), program.model)
         self._is_tagged(graph)
 
@@ -150,7 +160,9 @@ class Intercepted:
         return Plan(self._clients[-1].pipeline).annotates_only
 
     def _tag(self, proto: onnx.ModelProto, paths: Any) -> Model:
-        from modelexport.frontend.export.attributing import apply_scopes
+        from modelexport.frontend.export.attributing import Evidence, apply_scopes
+        from modelexport.frontend.torch.owners import WeightOwners
+        from modelexport.frontend.trace.naming import ModuleNames
         from modelexport.frontend.trace.seen import seen, unwatched
         from modelexport.ir.io.reader import from_proto
         from modelexport.ir.limits import check_memory, memory_limit_mb
@@ -164,8 +176,13 @@ class Intercepted:
         if isinstance(self._model, torch.nn.Module):
             watched = seen(self._model, self._watch) if self._watch is not None else unwatched(self._model)
             graph.modules = watched.modules
-        apply_scopes(graph, paths)
-        PassManager(self._clients[-1].pipeline, context=PassContext(memory_limit_mb=limit)).run(graph)
+            called = tuple(self._marks.called) if self._marks is not None else ()
+            apply_scopes(graph, Evidence(paths, called, WeightOwners(ModuleNames(self._model))))
+        else:
+            apply_scopes(graph, Evidence(paths))
+        checked = not self._annotates_only()  # what only annotates is tested well enough to be spared the time
+        context = PassContext(memory_limit_mb=limit)
+        PassManager(self._clients[-1].pipeline, verify_each=checked, context=context).run(graph)
         return graph
 
     def _is_tagged(self, graph: Model) -> None:

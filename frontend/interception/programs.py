@@ -63,6 +63,27 @@ def carry_metadata(proto: onnx.ModelProto, model: Any) -> None:
     _carry(proto, model)
 
 
+def remove_marks(program: Any) -> dict[str, str]:
+    """Take the marks of ``FxMarks`` out of an ONNXProgram: module path by output."""
+    import torch
+
+    from modelexport.frontend.torch.fx_marks import KEY
+
+    found: dict[str, str] = {}
+    graphs: list[Any] = [program.model.graph, *program.model.functions.values()]
+    for graph in graphs:
+        for node in graph.all_nodes() if hasattr(graph, "all_nodes") else graph:
+            path = node.metadata_props.pop(KEY, None)
+            if path is not None:
+                found.update((value.name, path) for value in node.outputs if value.name)
+    exported = program.exported_program
+    for module in exported.graph_module.modules() if exported is not None else ():
+        if isinstance(module, torch.fx.GraphModule):
+            for fx_node in module.graph.nodes:
+                fx_node.meta.pop(KEY, None)
+    return found
+
+
 def _carry(source: onnx.NodeProto | onnx.ModelProto, target: Any) -> None:
     metadata: Mapping[str, str] = target.metadata_props
     changed = {entry.key: entry.value for entry in source.metadata_props if metadata.get(entry.key) != entry.value}

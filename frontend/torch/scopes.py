@@ -16,9 +16,11 @@ source range: modules with hooks are called through a function whose name carrie
 from __future__ import annotations
 
 import re
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -235,16 +237,35 @@ def _has_global_hooks() -> bool:
     return bool(module._global_forward_hooks or module._global_forward_pre_hooks)
 
 
+_replacing = threading.Lock()
+_standing: dict[tuple[int, str], tuple[Any, list[Callable[..., Any]]]] = {}
+
+
 @contextmanager
 def replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
-    """``owner.name`` calls ``wrapper(original, ...)`` meanwhile."""
-    original = getattr(owner, name)
+    """``owner.name`` calls ``wrapper(original, ...)`` meanwhile, in every thread.
 
-    def replacement(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(original, *args, **kwargs)
+    Several may stand at one function and leave in any order; the last one out puts the function back.
+    """
+    key = (id(owner), name)
+    with _replacing:
+        if key not in _standing:
+            original, wrappers = _standing[key] = (getattr(owner, name), [])
 
-    setattr(owner, name, replacement)
+            def replacement(*args: Any, **kwargs: Any) -> Any:
+                call = original
+                for each in tuple(wrappers):
+                    call = partial(each, call)
+                return call(*args, **kwargs)
+
+            setattr(owner, name, replacement)
+        _standing[key][1].append(wrapper)
     try:
         yield
     finally:
-        setattr(owner, name, original)
+        with _replacing:
+            original, wrappers = _standing[key]
+            wrappers.remove(wrapper)
+            if not wrappers:
+                del _standing[key]
+                setattr(owner, name, original)

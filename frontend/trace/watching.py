@@ -166,16 +166,18 @@ class Watch:
 
 
 @contextmanager
-def watching(model: Any) -> Iterator[Watch]:
+def watching(model: Any, *, operators: bool = True) -> Iterator[Watch]:
     """Watch the calls of ``model`` and of its modules in this thread; see the head of this file.
 
     Args:
         model: the root of all paths, as it is given to torch. What is no nn.Module is not watched, but it may be given.
+        operators: whether the operators that the exporter records are counted too.
     """
     watch = Watch(model)
     with ExitStack() as stack:
         stack.callback(watch.close)
-        stack.enter_context(counted_events(watch.count))
+        if operators:
+            stack.enter_context(counted_events(watch.count))
         stack.enter_context(heard_calls(watch.began))
         yield watch
 
