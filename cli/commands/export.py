@@ -62,8 +62,13 @@ def run_export(request: ExportRequest) -> dict[str, Any]:
         if options.get("report"):
             _report_failure(request, error)
         raise
-    onnx_names = dict(zip(inputs.names(), options.get("input_names", ()), strict=False))
-    named_axes = {onnx_names.get(name, name): axes for name, axes in inputs.dynamic_axes.items()}
+    if inputs.dynamic_axes:
+        from modelexport.frontend.inputs.binding import onnx_names
+
+        names = onnx_names(inputs, options.get("input_names"))
+        named_axes = {names.get(name, name): axes for name, axes in inputs.dynamic_axes.items()}
+    else:
+        named_axes = {}
     axes = {**named_axes, **options.pop("dynamic_axes", {})}
     if axes:
         options["dynamic_axes"] = axes

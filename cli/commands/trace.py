@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -50,13 +49,5 @@ def command(
         from modelexport.frontend.trace.value_trace import write_trace
 
         talk().say(f"running {type(module).__name__}")
-        written = write_trace(module, _as_given(inputs), output)
+        written = write_trace(module, inputs, output)
     put(f"{written}: {written.stat().st_size / 1024:.0f} KB")
-
-
-def _as_given(inputs: Any) -> Any:
-    """Inputs as a caller of the model has them: a tuple of arguments, or a mapping."""
-    from modelexport.frontend.inputs.example_inputs import normalise
-
-    call = normalise(inputs)
-    return (*call.args, call.kwargs) if call.args and call.kwargs else call.args or call.kwargs

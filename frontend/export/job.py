@@ -20,7 +20,7 @@ from modelexport.frontend.export.publish import publish, scratch_folder
 from modelexport.frontend.export.result import Measurements, Saved, build_result, read_saved
 from modelexport.frontend.export.steps import Steps
 from modelexport.frontend.export.weights import write_embedded
-from modelexport.frontend.inputs.example_inputs import Inputs, normalise
+from modelexport.frontend.inputs.example_inputs import Inputs, normalise, tensors_of
 from modelexport.frontend.inputs.names import check_names
 from modelexport.frontend.inputs.options import ExportOptions, read_environment, read_options
 from modelexport.frontend.monitor.data import HTPExportStep
@@ -94,7 +94,8 @@ class ExportJob:
         steps.found(self.model)
         apart = self._apart()
         exported = self._export(steps)
-        check_names(exported.proto.graph, self.options.torch, exported.weights)
+        fed = sum(1 for _ in tensors_of((self.inputs.args, self.inputs.kwargs)))
+        self.warnings += check_names(exported.proto.graph, self.options.torch, exported.weights, fed)
         self.warnings += [*self.options.ignored_by(exported.exporter), *exported.warnings]
         check_memory(self.environment.memory_limit_mb, "after the export")
         began = time.perf_counter()

@@ -129,7 +129,7 @@ def _from_module(module: ModuleType, factory: str, where: str) -> Source:
     if inputs is None:
         name = next((each for each in INPUTS if hasattr(module, each)), "")
         inputs = _made(getattr(module, name), name, where) if name else None
-    return Source(made.eval(), normalise(inputs) if inputs is not None else None)
+    return Source(made.eval(), normalise(inputs, model=made) if inputs is not None else None)
 
 
 def _only_class(module: ModuleType, where: str) -> Any:

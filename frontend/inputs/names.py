@@ -5,7 +5,7 @@ torch's exporters pass over names that fit nothing, or give them to weights.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import onnx
@@ -13,28 +13,72 @@ import onnx
 from modelexport.ir.errors import ConfigError, nearest
 
 
-def check_names(graph: onnx.GraphProto, options: Mapping[str, Any], weights: Collection[str] = ()) -> None:
+def check_names(
+    graph: onnx.GraphProto, options: Mapping[str, Any], weights: Collection[str] = (), given: int | None = None
+) -> list[str]:
     """Check ``input_names``, ``output_names`` and ``dynamic_axes`` in ``options``.
 
     Args:
         weights: names of weights that are kept apart from the graph.
+        given: how many tensors the model was called with; TorchScript leaves those out that the model does not use.
+
+    Returns:
+        Warnings: names of inputs that are not in the graph.
 
     Raises:
-        ConfigError: more names than values, or axes of a value that the graph does not have.
+        ConfigError: more names than values, a name that something else in the graph has as well, or axes of a value
+            that the graph does not have.
     """
     held = {*weights, *(tensor.name for tensor in graph.initializer)}
-    values = {
-        "input": [value.name for value in graph.input if value.name not in held],
-        "output": [value.name for value in graph.output],
-    }
-    for kind, found in values.items():
-        names = options.get(f"{kind}_names") or ()
-        if len(names) > len(found):
+    inputs = [value.name for value in graph.input]
+    asked = [*(options.get("input_names") or ())]
+    for kind, names in (("input", asked), ("output", options.get("output_names") or ())):
+        found = [name for name in inputs if name not in held] if kind == "input" else [v.name for v in graph.output]
+        _check_clashes(graph, f"{kind}_names", names, held, bool(options.get("keep_initializers_as_inputs")))
+        if len(names) > max(len(found), given or 0 if kind == "input" else 0):
             raise ConfigError(f"{kind}_names has {len(names)} names, the model has {len(found)}: {', '.join(found)}")
-    known = values["input"] + values["output"]
+    known = [name for name in inputs if name not in held] + [value.name for value in graph.output]
+    unused = [name for name in asked if name not in inputs]
     for name in options.get("dynamic_axes") or ():
-        if name not in known:
+        if name not in known and name not in unused:
             raise ConfigError(f"dynamic_axes: the model has no input or output {name!r}{hint(name, known)}")
+    return [
+        f"input_names: the file has no input {name!r}: the model does not use it, or hands it on as an output; leave "
+        "the name out, and do not feed it"
+        for name in unused
+    ]
+
+
+def _check_clashes(graph: onnx.GraphProto, option: str, names: Collection[str], held: set[str], keeps: bool) -> None:
+    """Refuse names that two values of the graph would share; torch renames one without looking at the others."""
+    if not names:
+        return
+    makers: dict[str, list[str]] = {name: [] for name in names}
+    for name, maker in _made(graph, held, keeps):
+        if name in makers:
+            makers[name].append(maker)
+    for name, found in makers.items():
+        if len(found) > 1:
+            raise ConfigError(
+                f"{option}: {name!r} would be the name of {found[0]} and of {found[1]}: choose another name"
+            )
+
+
+def _made(graph: onnx.GraphProto, held: set[str], keeps: bool) -> Iterator[tuple[str, str]]:
+    """(name, what has it) for everything that a graph and its bodies define; a weight that is an input too once."""
+    seen: set[str] = set()
+    for value in graph.input:
+        if not (keeps and value.name in held and value.name not in seen):
+            yield value.name, f"the input {value.name!r}"
+        seen.add(value.name)
+    for name in held:
+        yield name, f"the weight {name!r}"
+    for node in graph.node:
+        for output in node.output:
+            yield output, f"what {node.op_type} {node.name!r} computes"
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _made(body, {tensor.name for tensor in body.initializer}, True)
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import taken_out
+from modelexport.frontend.inputs.binding import for_dynamo
 from modelexport.frontend.inputs.example_inputs import Inputs
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.conversion import convert
@@ -53,7 +54,7 @@ def export_dynamo(
     Raises:
         ExportError: torch failed; its error is the cause.
     """
-    given = dict(options)
+    inputs, given = for_dynamo(model, inputs, options)
     keep_inputs = bool(given.pop("keep_initializers_as_inputs", False))
     given.setdefault("verbose", False)
     if opset is not None:

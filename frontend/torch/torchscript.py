@@ -13,6 +13,7 @@ import torch
 
 from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import can_capture, captured_parameters, inputs_to_initializers, lifted
+from modelexport.frontend.inputs.binding import for_torchscript
 from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.reasons import first_line
@@ -43,7 +44,7 @@ def export_torchscript(
     names_of_modules = ModuleNames(model)
     capture = ScopeCapture(names_of_modules)
     sink = _Sink()
-    given = dict(options)
+    inputs, given = for_torchscript(model, inputs, options)
     wants_weights = bool(given.get("export_params", True))
     apart = wants_weights and can_capture()
     parameters: dict[str, torch.Tensor] = {}
@@ -52,9 +53,7 @@ def export_torchscript(
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
         stack.enter_context(rare_collection())
-        args, names = _positional(model, inputs)
-        if names and not given.get("input_names"):
-            given["input_names"] = names
+        args = _positional(model, inputs)
         if apart:
             given["export_params"] = False
             parameters = stack.enter_context(captured_parameters())
@@ -111,7 +110,7 @@ class _Sink(io.RawIOBase):
         return data if isinstance(data, bytes) else bytes(data)
 
 
-def _positional(model: torch.nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], list[str]]:
+def _positional(model: torch.nn.Module, inputs: Inputs) -> tuple[Any, ...]:
     """Arguments as TorchScript takes them, by position only.
 
     torch flattens keyword arguments by guessing positions. Where there are any, the instance gets a forward that takes
@@ -119,7 +118,7 @@ def _positional(model: torch.nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...]
     """
     if not inputs.kwargs:
         args = inputs.args
-        return (*args, {}) if args and isinstance(args[-1], dict) else args, []
+        return (*args, {}) if args and isinstance(args[-1], dict) else args
     names = [name for name, value in inputs.kwargs.items() if any(True for _ in tensors_of(value))]
     fixed = {name: value for name, value in inputs.kwargs.items() if name not in names}
     leading = len(inputs.args)
@@ -130,7 +129,7 @@ def _positional(model: torch.nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...]
 
     model.__dict__["forward"] = forward
     args = (*inputs.args, *(_plain(inputs.kwargs[name]) for name in names))
-    return (*args, {}) if isinstance(args[-1], dict) else args, inputs.names()
+    return (*args, {}) if args and isinstance(args[-1], dict) else args
 
 
 def _plain(value: Any) -> Any:
