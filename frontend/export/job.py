@@ -59,7 +59,7 @@ class ExportJob:
         self.example_inputs = example_inputs
         self.keywords = kwargs
         self.started = time.perf_counter()
-        self.target = Path(output_path)
+        self.target = _path(output_path)
 
     def run(self) -> dict[str, Any]:
         """Do it; see ``HierarchyExporter.export``."""
@@ -81,7 +81,7 @@ class ExportJob:
         """Read everything that can be read before the model runs."""
         self.environment = read_environment()
         if not isinstance(self.model, torch.nn.Module):
-            raise InputError(f"model is {type(self.model).__name__}, not a torch.nn.Module")
+            raise InputError(_no_model(self.model))
         self.options: ExportOptions = read_options(self.settings.exporter, self.keywords)
         check_writable(self.target)
         self.pipeline = build_pipeline(self.settings)
@@ -258,3 +258,22 @@ class ExportJob:
 
 def _size(files: Mapping[str, Path]) -> int:
     return sum(path.stat().st_size for role, path in files.items() if role in ("model", "data"))
+
+
+def _path(output_path: Any) -> Path:
+    if not isinstance(output_path, (str, PathLike)):
+        raise OutputError(
+            f"output_path is {type(output_path).__name__}, not a path: an export is several files; give a path and "
+            "read the file afterwards"
+        )
+    return Path(output_path)
+
+
+def _no_model(model: Any) -> str:
+    """What is wrong with a model that is none, and what to do."""
+    told = f"model is {type(model).__name__}, not a torch.nn.Module"
+    if isinstance(model, torch.export.ExportedProgram):
+        return f"{told}: give program.module(), or the module it was exported from, which has its classes"
+    if isinstance(model, type) and issubclass(model, torch.nn.Module):
+        return f"model is the class {model.__name__}, not an instance of it: give {model.__name__}(...)"
+    return told

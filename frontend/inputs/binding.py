@@ -39,18 +39,13 @@ def in_signature_order(model: torch.nn.Module, inputs: Inputs) -> Inputs:
     return Inputs(inputs.args, {**known, **inputs.kwargs}, inputs.dynamic_axes)
 
 
-def for_torchscript(
-    model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any]
-) -> tuple[Inputs, dict[str, Any]]:
-    """Inputs in the order that TorchScript takes them, and ``options`` with the names in this order."""
+def for_torchscript(inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` with the names of keyword inputs, in the order of the inputs."""
     given = dict(options)
-    if not inputs.kwargs:
-        return inputs, given
-    names = onnx_names(inputs, given.get("input_names"))
-    ordered = in_signature_order(model, inputs)
-    if not inputs.args:
-        given["input_names"] = [names[own] for own in ordered.names()]
-    return ordered, given
+    if inputs.kwargs and not inputs.args:
+        names = onnx_names(inputs, given.get("input_names"))
+        given["input_names"] = [names[own] for own in inputs.names()]
+    return given
 
 
 def for_dynamo(model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any]) -> tuple[Inputs, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import torch
@@ -92,8 +92,10 @@ def normalise(
         return Inputs(args, extra)
     if example_inputs is None and extra:
         return Inputs((), extra)
+    fields = "; give its fields as a mapping, vars(example_inputs)" if is_dataclass(example_inputs) else ""
     raise InputError(
-        f"example_inputs is {type(example_inputs).__name__}: give a tensor, a tuple or list of arguments, or a mapping"
+        f"example_inputs is {type(example_inputs).__name__}: give a tensor, a tuple or list of arguments, or a "
+        f"mapping{fields}"
     )
 
 

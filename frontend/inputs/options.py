@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -173,8 +173,12 @@ def _axes(axes: Any) -> Any:
                 result[name] = {int(axis): label for axis, label in entry.items()}
             except (TypeError, ValueError):
                 raise ConfigError(f"dynamic_axes[{name!r}]={dict(entry)!r}: an axis is a whole number") from None
-        else:
+        elif isinstance(entry, Sequence) and all(isinstance(axis, int) for axis in entry):
             result[name] = list(entry)
+        elif entry is not None:
+            raise ConfigError(
+                f"dynamic_axes[{name!r}]={entry!r} is neither a list of axes nor a mapping from axis to name"
+            )
     return result
 
 

@@ -19,7 +19,7 @@ from modelexport.frontend.inputs.example_inputs import Inputs
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.conversion import convert
 from modelexport.frontend.torch.fx_marks import FxMarks, take_marks
-from modelexport.frontend.torch.reasons import first_line
+from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.state import (
     kept_model,
     kept_random_state,
@@ -120,15 +120,7 @@ def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any], mark
             with quiet_stdout():
                 return torch.onnx.export(model, args, kwargs=inputs.kwargs or None, dynamo=True, **given)
         except Exception as error:  # torch and user code may raise anything; it is chained and told
-            raise ExportError(f"the dynamo exporter failed: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The error below torch's wrappers, which only say that a step failed."""
-    inner = error
-    while inner.__cause__ is not None and "torch.onnx" in type(inner).__module__:
-        inner = inner.__cause__
-    return first_line(inner)
+            raise ExportError(f"the dynamo exporter failed: {reason(error, model)}") from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from modelexport.frontend.export.weights import can_capture, captured_parameters
 from modelexport.frontend.inputs.binding import for_torchscript
 from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
 from modelexport.frontend.torch.calls import TORCH_LOCK
-from modelexport.frontend.torch.reasons import first_line
+from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
 from modelexport.frontend.torch.state import (
     kept_model,
@@ -44,7 +44,7 @@ def export_torchscript(
     names_of_modules = ModuleNames(model)
     capture = ScopeCapture(names_of_modules)
     sink = _Sink()
-    inputs, given = for_torchscript(model, inputs, options)
+    given = for_torchscript(inputs, options)
     wants_weights = bool(given.get("export_params", True))
     apart = wants_weights and can_capture()
     parameters: dict[str, torch.Tensor] = {}
@@ -64,7 +64,7 @@ def export_torchscript(
             with quiet_stdout():
                 torch.onnx.export(model, args, sink, dynamo=False, **given)  # type: ignore[arg-type]
         except Exception as error:  # torch and user code may raise anything; it is chained and told
-            raise ExportError(f"the TorchScript exporter failed: {first_line(error)}") from error
+            raise ExportError(f"the TorchScript exporter failed: {reason(error, model)}") from error
     proto = onnx.ModelProto.FromString(sink.take())
     if apart:
         keep = bool(given.get("keep_initializers_as_inputs"))
