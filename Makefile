@@ -14,7 +14,7 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-clients browser lint types bench docs site release-check clean
+.PHONY: help demo test test-slow test-clients browser lint types bench docs site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -40,6 +40,9 @@ test: lint types ## Check style and types, then run all tests
 
 test-clients: $(CLIENTS)/.package ## Run programs of other packages under modelexport run, in an environment of their own
 	MODELEXPORT_TEST_CLIENTS=1 OMP_NUM_THREADS=1 $(CLIENTS)/bin/python -m pytest -q tests/packages
+
+test-slow: $(VENV)/.dev $(VENV)/.package ## Run the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) -m slow
 
 lint: $(VENV)/.dev ## Check style with ruff
 	$(BIN)/ruff check .

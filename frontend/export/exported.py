@@ -51,7 +51,10 @@ class Exported:
         ``<path>.data`` now. The others are put into the graph, or, unless they are to be read, stay in ``weights``.
         """
         if external_data or sum(weight.nbytes for weight in self.weights.values()) > EMBEDDED_LIMIT:
-            write_data(self.proto, self.weights, path.with_name(f"{path.name}.data"))
+            dense = self.exporter == "dynamo"  # as that exporter writes them; TorchScript has no data file of its own
+            write_data(
+                self.proto, self.weights, path.with_name(f"{path.name}.data"), **({"alignment": 1} if dense else {})
+            )
         elif read_weights:
             put_back(self.proto, self.weights)
         return from_proto(self.proto, path, path.name)

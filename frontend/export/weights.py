@@ -25,6 +25,7 @@ from modelexport.ir.proto.wire import delimited, varint
 
 ALIGNMENT = 4096  # of weights in a data file, so that a reader can map them
 SMALL = 1024  # bytes; smaller weights stay in the graph
+SMALL_FOR_DYNAMO = 256  # the bound of the dynamo exporter, so that external_data=True leaves the same ones inside
 PROTOBUF_LIMIT = 2**31 - 1
 _PASSES = ("_jit_pass_filter_non_tensor_arguments", "_jit_pass_onnx_deduplicate_initializers")
 _TENSOR = onnx.TensorProto.DESCRIPTOR.fields_by_name
@@ -97,11 +98,10 @@ def taken_out(program_model: Any) -> Weights:
     """Put references in the place of an onnx_ir model's larger initializers."""
     import onnx_ir
 
-    plain = {onnx_ir.DataType[name] for name in _PLAIN if name in onnx_ir.DataType.__members__}
     weights: Weights = {}
     for name, value in program_model.graph.initializers.items():
         tensor = value.const_value
-        if tensor is None or tensor.nbytes <= SMALL or tensor.dtype not in plain:
+        if tensor is None or tensor.nbytes <= SMALL_FOR_DYNAMO or tensor.dtype == onnx_ir.DataType.STRING:
             continue
         weights[name] = Weight(tensor.nbytes, lambda tensor=tensor: _elements(tensor))  # type: ignore[misc]
         value.const_value = onnx_ir.ExternalTensor(
@@ -143,13 +143,15 @@ def put_back(proto: onnx.ModelProto, weights: Weights) -> None:
     weights.clear()
 
 
-def write_data(proto: onnx.ModelProto, weights: Weights, data_file: Path) -> None:
-    """Write the weights to a data file and let the initializers refer to it."""
+def write_data(proto: onnx.ModelProto, weights: Weights, data_file: Path, alignment: int = ALIGNMENT) -> None:
+    """Write the weights to a data file, where there are any, and let the initializers refer to it."""
+    if not weights:
+        return
     with data_file.open("wb") as stream:
         for entry in proto.graph.initializer:
             weight = weights.get(entry.name)
             if weight is not None:
-                stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+                stream.write(b"\0" * (-stream.tell() % alignment))
                 refer(entry, data_file.name, stream.tell(), weight.nbytes)
                 stream.write(weight.read())
     weights.clear()
@@ -201,9 +203,11 @@ def _inline(entry: onnx.TensorProto) -> None:
     entry.ClearField("data_location")
 
 
-def _elements(tensor: Any) -> memoryview:
+def _elements(tensor: Any) -> bytes | memoryview:
     import numpy as np
 
+    if tensor.dtype.name not in _PLAIN:  # packed, or of a type that numpy does not have
+        return bytes(tensor.tobytes())
     return memoryview(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 

@@ -22,7 +22,6 @@ from modelexport.frontend.torch.fx_marks import FxMarks, take_marks
 from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.state import (
     kept_model,
-    kept_random_state,
     kept_torch_state,
     quiet_stdout,
     rare_collection,
@@ -107,7 +106,6 @@ def unrecorded_paths(proto: onnx.ModelProto, program: Any) -> dict[str, str]:
 
 def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any], marks: FxMarks) -> Any:
     with TORCH_LOCK, ExitStack() as stack:
-        stack.enter_context(kept_random_state())
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
         stack.enter_context(rare_collection())

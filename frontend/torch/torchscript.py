@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 import torch
 
+from modelexport.frontend.export.doc_strings import without_own_frames
 from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import can_capture, captured_parameters, inputs_to_initializers, lifted
 from modelexport.frontend.inputs.binding import for_torchscript
@@ -20,7 +21,6 @@ from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
 from modelexport.frontend.torch.state import (
     kept_model,
-    kept_random_state,
     kept_torch_state,
     quiet_stdout,
     rare_collection,
@@ -46,10 +46,10 @@ def export_torchscript(
     sink = _Sink()
     given = for_torchscript(inputs, options)
     wants_weights = bool(given.get("export_params", True))
-    apart = wants_weights and can_capture()
+    keep = bool(given.get("keep_initializers_as_inputs"))
+    apart = wants_weights and can_capture() and not keep  # torch lists others then, and in another order
     parameters: dict[str, torch.Tensor] = {}
     with TORCH_LOCK, ExitStack() as stack:
-        stack.enter_context(kept_random_state())
         stack.enter_context(kept_model(model))
         stack.enter_context(kept_torch_state())
         stack.enter_context(rare_collection())
@@ -66,13 +66,11 @@ def export_torchscript(
         except Exception as error:  # torch and user code may raise anything; it is chained and told
             raise ExportError(f"the TorchScript exporter failed: {reason(error, model)}") from error
     proto = onnx.ModelProto.FromString(sink.take())
-    if apart:
-        keep = bool(given.get("keep_initializers_as_inputs"))
-        weights = inputs_to_initializers(proto, parameters, keep_inputs=keep)
-    else:
-        weights = lifted(proto) if wants_weights else {}
+    found = inputs_to_initializers(proto, parameters) if apart else lifted(proto) if wants_weights else {}
+    if given.get("verbose"):
+        without_own_frames(proto)
     scripted = _scripted(names_of_modules)
-    exported = Exported("torchscript", proto, capture.paths, weights, called=scripted, watched=not scripted)
+    exported = Exported("torchscript", proto, capture.paths, found, called=scripted, watched=not scripted)
     if scopes and capture.missing:
         lost = "scopes" if {MAP_HOOK, NAME_HOOK} & {*capture.missing} else "scopes of script functions"
         exported.warnings.append(
