@@ -108,13 +108,23 @@ class PassError(ModelExportError):
 
 
 class AuxiliaryOperationError(ModelExportError):
-    """Kept for its import path, and not raised: an operator that can't be placed is from its neighbours' module."""
+    """Placing an auxiliary operator failed in an export: the pass that places what no other could crashed."""
 
     exit_code = 3
 
 
-class ContextInheritanceError(AuxiliaryOperationError):
-    """Kept for its import path, and not raised: what context-inheritance can't place, fallback-tagging places."""
+class ContextInheritanceError(ModelExportError):
+    """The pass context-inheritance crashed in an export."""
+
+    exit_code = 3
+
+
+class AuxiliaryOperationCrash(PassError, AuxiliaryOperationError):
+    """The crash of fallback-tagging, as exports tell of it."""
+
+
+class ContextInheritanceCrash(PassError, ContextInheritanceError):
+    """The crash of context-inheritance, as exports tell of it."""
 
 
 class CoverageValidationError(ModelExportError):

@@ -30,7 +30,14 @@ from modelexport.frontend.torch.torch_internals import ready
 from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.frontend.trace.seen import Seen, seen, unwatched
 from modelexport.frontend.trace.watching import watching
-from modelexport.ir.errors import ExportError, InputError, OutputError
+from modelexport.ir.errors import (
+    AuxiliaryOperationCrash,
+    ContextInheritanceCrash,
+    ExportError,
+    InputError,
+    OutputError,
+    PassError,
+)
 from modelexport.ir.io.atomic import check_writable
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
 from modelexport.ir.io.writer import save_model
@@ -41,6 +48,8 @@ from modelexport.passes.pipeline.manager import PassManager
 from modelexport.passes.pipeline.run import RunReport
 
 logger = logging.getLogger("modelexport.frontend")
+
+_CRASHES = {"context-inheritance": ContextInheritanceCrash, "fallback-tagging": AuxiliaryOperationCrash}
 
 
 class ExportJob:
@@ -215,7 +224,13 @@ class ExportJob:
 
     def _tag(self, graph: Model, trace: Path | None) -> RunReport:
         context = PassContext(trace=trace, memory_limit_mb=self.environment.memory_limit_mb)
-        report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
+        try:
+            report = PassManager(self.pipeline.pipeline, context=context, assume=self.pipeline.assume).run(graph)
+        except PassError as error:
+            crash = _CRASHES.get(error.pass_name)
+            if crash is None:
+                raise
+            raise crash(str(error), error.pass_name, error.done, error.node) from error.__cause__
         if self.environment.auxiliary_debug:
             from modelexport.frontend.export.auxiliary import log_auxiliary
 

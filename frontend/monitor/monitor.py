@@ -59,14 +59,34 @@ class HTPExportMonitor:
     ) -> None:
         self.record = ExportRecord(Path(output_path), MonitorConfig.of(config), clock, memory)
         self.record.data.model_name = model_name
-        self.console_writer = HTPConsoleWriter(verbose=verbose, console=console)
-        self.metadata_writer = HTPMetadataWriter()
-        self.report_writer = HTPReportWriter()
+        self._console_writer = HTPConsoleWriter(verbose=verbose, console=console)
+        self._metadata_writer = HTPMetadataWriter()
+        self._report_writer = HTPReportWriter()
         # The order in which files are written: the metadata comes last, so it lists the files that are really there.
-        self.writers: list[StepAwareWriter] = [self.report_writer, self.console_writer, *writers, self.metadata_writer]
+        self.writers: list[StepAwareWriter] = [
+            self._report_writer,
+            self._console_writer,
+            *writers,
+            self._metadata_writer,
+        ]
         self._finished: tuple[int, list[Path]] | None = None
         for writer in self.writers:
             self._guarded(writer, "start", partial(writer.start, self.record))
+
+    @property
+    def console_writer(self) -> HTPConsoleWriter:
+        """The writer of what is shown; others are given as ``writers``."""
+        return self._console_writer
+
+    @property
+    def metadata_writer(self) -> HTPMetadataWriter:
+        """The writer of the metadata file."""
+        return self._metadata_writer
+
+    @property
+    def report_writer(self) -> HTPReportWriter:
+        """The writer of the report file."""
+        return self._report_writer
 
     @property
     def data(self) -> HTPExportData:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from modelexport.frontend.export.exporter import HierarchyExporter
 from modelexport.frontend.inputs.options import read_options
 from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.ir import errors
 from modelexport.ir.errors import ConfigError, ExportError, InputError, MemoryLimitExceeded, PipelineError
 
 
@@ -322,3 +323,23 @@ def test_an_opset_above_what_torch_writes(tmp_path: Path) -> None:
         export(tmp_path / "m.onnx", exporter="dynamo", opset_version=99)
     result = export(tmp_path / "m.onnx", opset_version=99)
     assert result["opset_version"] < 99 and any("opset_version=99" in line for line in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "other"),
+    [
+        ("context_inheritance.ContextInheritance", errors.ContextInheritanceError, errors.AuxiliaryOperationError),
+        ("fallback_tagging.FallbackTagging", errors.AuxiliaryOperationError, errors.ContextInheritanceError),
+    ],
+)
+def test_crashes_of_two_passes_have_classes_of_their_own(
+    name: str, kind: Any, other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise RuntimeError("no way")
+
+    monkeypatch.setattr(f"modelexport.passes.{name}.run", crash)
+    with pytest.raises(kind, match="no way") as caught:
+        export(tmp_path / "m.onnx")
+    assert isinstance(caught.value, errors.PassError) and not isinstance(caught.value, other)
+    assert isinstance(caught.value.__cause__, RuntimeError) and list(tmp_path.iterdir()) == []

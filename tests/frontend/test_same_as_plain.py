@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from modelexport.passes.pipeline.text import Pipeline
 
 BENCH = Path(__file__).parents[2] / "bench" / "accuracy"
 EXPORTERS = ["torchscript", "dynamo"]
+_COUNTED = re.compile(r"(?<=<eval_with_key>)\.\d+")  # torch counts the modules it makes in a process
 QUICK = ["grown_cache", "counter", "lazily_made_table", "random_draw", "hook_that_counts", "renormalised_embedding"]
 
 
@@ -115,8 +117,9 @@ def same(build: Callable[[], tuple[nn.Module, Any]], exporter: str, folder: Path
         assert ours == theirs
     ours_bytes = stripped(files[1])
     if ours_bytes != files[0].read_bytes():  # else say where
-        assert str(onnx.load(files[1])) == str(onnx.load(files[0]))
-        assert ours_bytes == files[0].read_bytes()
+        ours, theirs = (_COUNTED.sub("", str(onnx.load(file))) for file in (files[1], files[0]))
+        assert ours == theirs
+        assert ours_bytes == files[0].read_bytes() or _COUNTED.search(str(onnx.load(files[0])))
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
