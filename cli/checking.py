@@ -1,27 +1,69 @@
-"""onnx.checker on a model that may have data in other files."""
+"""onnx.checker on a model that may have data in other files, and onnxruntime where onnx does not know an operator."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modelexport.ir.model import Model
 
 
-def check_model(model: Model) -> str:
-    """What onnx.checker says of ``model`` as it would be written; "" when it accepts it."""
-    import onnx
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found: the problem, "" where there is none; who says so; what a user should know of the check."""
 
+    problem: str = ""
+    by: str = "onnx.checker"
+    note: str = ""
+
+
+def check_model(model: Model) -> Checked:
+    """Check ``model`` as it would be written.
+
+    Operators that only onnxruntime defines in the default domain are unknown to onnx.checker: where there are any,
+    onnxruntime opens the model instead, or, where it is not installed, nothing is checked.
+    """
     from modelexport.ir.io.writer import to_bytes
 
     data = to_bytes(model)
+    unknown = _unknown_operators(model)
+    if unknown:
+        return _opened(model, data, f"onnx.checker does not know {', '.join(unknown)}")
+    import onnx
+
     with contextlib.ExitStack() as stack:
         if model.base_dir is not None:  # where references to external data are relative to
             stack.enter_context(contextlib.chdir(os.fspath(model.base_dir)))
         try:
             onnx.checker.check_model(data)
         except (onnx.checker.ValidationError, ValueError) as error:
-            return " ".join(str(error).split())
-    return ""
+            return Checked(" ".join(str(error).split()))
+    return Checked()
+
+
+def _unknown_operators(model: Model) -> list[str]:
+    import onnx.defs
+
+    found = {node.op_type for node in model.nodes() if node.domain in ("", "ai.onnx")}
+    known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""}
+    return sorted(found & _ONLY_IN_ONNXRUNTIME - known)
+
+
+def _opened(model: Model, data: bytes, reason: str) -> Checked:
+    from modelexport.ir.errors import InputError
+    from modelexport.passes.running.session import SessionSettings, has_onnxruntime, open_session
+
+    if not has_onnxruntime():
+        return Checked(note=f"{reason}: not checked (pip install 'modelexport[ort]' lets onnxruntime open it)")
+    try:
+        open_session(data, SessionSettings(), model.base_dir, str(model.path or "the model"))
+    except InputError as error:
+        return Checked(str(error), "onnxruntime", f"{reason}: opened with onnxruntime instead")
+    return Checked(by="onnxruntime", note=f"{reason}: opened with onnxruntime instead")
+
+
+# Operators that onnxruntime's optimisers make in the default domain, where onnx has none of that name.
+_ONLY_IN_ONNXRUNTIME = frozenset({"SimplifiedLayerNormalization", "SimplifiedLayerNormalizationGrad"})

@@ -107,6 +107,10 @@ class PassError(ModelExportError):
         self.node = node
 
 
+class ToolError(PassError):
+    """Another tool failed that a pass ran; the message has the first line of the tool's own."""
+
+
 class AuxiliaryOperationError(ModelExportError):
     """Placing an auxiliary operator failed in an export: the pass that places what no other could crashed."""
 

@@ -76,7 +76,7 @@ def checker_error(path: Path) -> str | None:
     from modelexport.cli.checking import check_model
     from modelexport.ir import load_model
 
-    return check_model(load_model(path)).partition("==>")[0].strip() or None
+    return check_model(load_model(path)).problem.partition("==>")[0].strip() or None
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Job:
             return self._work()
 
     def _work(self) -> int:
-        from modelexport.ir.errors import PassError
+        from modelexport.ir.errors import PassError, ToolError
         from modelexport.ir.io.reader import load_model
         from modelexport.passes.pipeline.manager import PassManager
 
@@ -60,7 +60,7 @@ class Job:
         try:
             run = manager.run(model)
         except PassError as error:
-            if reproducer is None:
+            if reproducer is None and not isinstance(error, ToolError):
                 error.args = (f"{error}; --reproducer FILE saves the model as it was before this pass",)
             raise
         finally:
@@ -88,6 +88,8 @@ class Job:
             reference=Path(self.options.reference) if self.options.reference is not None else None,
             trace=Path(self.options.trace) if self.options.trace is not None else None,
             memory_limit_mb=memory_limit_mb(),
+            scratch=self.options.scratch,
+            allow_outside_data=self.options.allow_outside_data,
             progress=out.progress if sys.stderr.isatty() and not self.options.quiet else None,
         )
 
@@ -122,8 +124,10 @@ class Job:
             return []
         from modelexport.cli.checking import check_model
 
-        problem = check_model(model)
-        return [f"onnx.checker: {problem}"] if problem else []
+        found = check_model(model)
+        if found.note and not self.options.quiet:
+            out.say(f"note: {found.note}")
+        return [f"{found.by}: {found.problem}"] if found.problem else []
 
     def _write(self, model: Model) -> None:
         """Data, model, sidecar, one after the other; where one of them fails, none of the later ones appears."""

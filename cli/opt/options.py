@@ -50,6 +50,12 @@ class Options:
     verbose: int
     debug: bool
 
+    @property
+    def scratch(self) -> Path | None:
+        """Folder for temporary files: that of the output; None where there is none."""
+        written = self.output not in (None, STREAM) and not self.dry_run
+        return Path(str(self.output)).absolute().parent if written else None
+
     @cached_property
     def sidecar_target(self) -> str | None:
         """Where the sidecar goes; None where none is asked for."""

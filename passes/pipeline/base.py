@@ -28,6 +28,8 @@ class PassContext:
         optional: whether the pass that runs now came from a named pipeline, so that a file which was not given is a
             reason to return ``PassResult(skipped="...")`` and not an error.
         done: the passes that have run, in order.
+        scratch: folder for temporary files of tools, that of the output; None is the system's.
+        allow_outside_data: whether weights outside the model's folder may be read.
         situations: where it is a dictionary, passes that infer put there what each guess rests on, for the script that
             calibrates confidence.
     """
@@ -40,6 +42,8 @@ class PassContext:
     memory_limit_mb: int | None = None
     optional: bool = False
     done: list[Pass] = field(default_factory=list)
+    scratch: Path | None = None
+    allow_outside_data: bool = False
     situations: dict[Node, tuple[object, ...]] | None = None
 
 
@@ -78,6 +82,9 @@ class Pass(ABC):
     def __str__(self) -> str:
         """The pipeline element that makes an equal pass: the name and the options that differ from their defaults."""
         return element_text(self)
+
+    def check_ready(self) -> None:  # noqa: B027 - most passes are always ready
+        """Raise what keeps the pass from running, such as a MissingExtraError; called before any work."""
 
     @abstractmethod
     def run(self, model: Model, ctx: PassContext) -> PassResult:

@@ -52,6 +52,8 @@ class PassManager:
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else Pipeline(tuple(pipeline))
         self.assume = frozenset(assume)
         self.pipeline.check(self.assume)
+        for step in self.pipeline:
+            step.check_ready()
         self.instruments: tuple[Instrument, ...] = tuple(instruments)
         if verify_each:
             self.instruments = (Verifier(self.assume), *self.instruments)

@@ -12,7 +12,7 @@ import onnx.helper as helper
 import pytest
 
 HEAVY = ("onnx", "networkx", "rich", "torch", "numpy", "onnxruntime", "onnx_graphsurgeon", "transformers")
-EXTRAS = ("torch", "transformers", "onnxscript", "onnxruntime", "onnxslim", "joblib", "distributed")
+EXTRAS = ("torch", "transformers", "onnxscript", "onnxruntime", "onnxslim", "onnxsim", "joblib", "distributed")
 
 
 def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

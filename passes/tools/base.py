@@ -1,0 +1,167 @@
+"""What every tool pass does around its tool: hand the model over, read it back, carry the modules."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import onnx
+
+from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.io import embedded_tags
+from modelexport.ir.io.external.external_data import embedded
+from modelexport.ir.io.overlay import assemble
+from modelexport.ir.io.reader import from_proto
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.rewriting.upkeep import embed_again, embedding_of, fill_gaps, has_attributions
+from modelexport.passes.running.named_copy import nodes_of
+from modelexport.passes.selection.options import selected
+from modelexport.passes.strip_tags import StripTags
+from modelexport.passes.tools.carry import Before, carry
+from modelexport.passes.tools.handover import Handover, call, require, scratch_folder, tool_version
+
+_CARRIED_KEYS = (embedded_tags.OLD_NAME, embedded_tags.PLACEMENT, embedded_tags.OLD_PLACEMENT)
+
+
+@dataclass(frozen=True)
+class ToolPass(Pass):
+    """Base of passes that run another tool. A subclass names the tool and calls it in ``apply``.
+
+    Options that are None are not handed over: the tool's own defaults rule.
+    """
+
+    package: ClassVar[str]
+    module: ClassVar[str]
+    extra: ClassVar[str]
+    signature: ClassVar[str] = ""  # "module:callable" whose defaults the documentation shows
+    arguments: ClassVar[dict[str, str]] = {}  # option to the tool's own name for it
+    metadata_only: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, given: Handover, names: dict[str, list[str]]) -> onnx.ModelProto:
+        """Run the tool. ``names`` has, by option, the names of the nodes that its selector selects."""
+
+    def check_ready(self) -> None:
+        """Raises MissingExtraError where the tool is not installed."""
+        require(self.module, self.package, self.extra, self.name)
+
+    def tool(self) -> str:
+        """The package that does the work."""
+        return self.package
+
+    def prepare(self, model: Model) -> None:
+        """Read what else the pass needs, before the tool starts. Raises InputError."""
+
+    def selectors(self) -> dict[str, str]:
+        """Text of the selectors by option."""
+        return {}
+
+    def given_options(self) -> dict[str, Any]:
+        """The options that were given, by the tool's own names."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name in self.arguments}
+        given = {self.arguments[name]: value for name, value in values.items() if value not in (None, ())}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        """See the class.
+
+        Raises:
+            MissingExtraError: the tool is not installed.
+            ConfigError: a selector matches nothing, or nothing is attributed that it could select by.
+            InputError: weights or calibration data can't be read.
+            ToolError: the tool failed.
+        """
+        self.check_ready()
+        known = has_attributions(model, self.name, ctx.warnings)
+        embedding = embedding_of(model, ctx)
+        if embedding is not None and known:
+            fill_gaps(model, ctx, self.name)
+        complete = all(node.attribution is not None for node in model.nodes())
+        chosen = {key: selected(model, self.name, key, text).nodes for key, text in self.selectors().items()}
+        self.prepare(model)
+        before = Before(model, _CARRIED_KEYS)
+        old_names = model.metadata.get(embedded_tags.OLD_NAMES)
+        count = sum(len(graph) for graph in model.graphs())
+        with scratch_folder(ctx.scratch) as folder:
+            proto, names, temporary = self._handed_over(model, chosen, folder, ctx)
+            given = Handover(proto, folder)
+            done = tuple(step.name for step in ctx.done)
+            result = call(lambda: self.apply(given, names), self.name, self.tool(), done)
+        _give_back(result, temporary)
+        try:
+            made = from_proto(result, path=model.path, label=f"the result of {self.name}")
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
+        made.modules = model.modules
+        made.warnings = [line for line in made.warnings if line not in model.warnings]
+        model.become(made)
+        report = carry(model, before, self.name) if known else None
+        if report is not None and complete:
+            report.by_rule.update(fill_gaps(model, ctx, self.name))
+        if old_names is not None and any(embedded_tags.OLD_NAME in node.metadata for node in model.nodes()):
+            model.patch_metadata({embedded_tags.OLD_NAMES: old_names})
+        embed_again(model, ctx, embedding)
+        after = sum(len(graph) for graph in model.graphs())
+        notes: dict[str, object] = {"tool": tool_version(self.tool()), "nodes": [count, after]}
+        if report is not None:
+            notes |= {"kept": report.kept, "new": report.new, "by rule": dict(report.by_rule)}
+        return PassResult(after, True, notes)
+
+    def _handed_over(
+        self, model: Model, chosen: dict[str, tuple[Node, ...]], folder: Path, ctx: PassContext
+    ) -> tuple[onnx.ModelProto, dict[str, list[str]], dict[str, str | None]]:
+        """The model without anything of ours and with its weights, the names of the chosen nodes in it, and the old
+        names of those that were named for the tool."""
+        copy = onnx.ModelProto()
+        copy.CopyFrom(assemble(model))
+        plain = from_proto(copy, path=model.path)
+        StripTags().run(plain, PassContext())
+        temporary: dict[str, str | None] = {}
+        names: dict[str, list[str]] = {}
+        if chosen:
+            pairs = dict(zip(model.nodes(), plain.nodes(), strict=True))
+            names = {key: _named((pairs[node] for node in nodes), plain, temporary) for key, nodes in chosen.items()}
+        proto = assemble(plain)
+        return _with_weights(model, proto, folder, ctx.allow_outside_data), names, temporary
+
+
+def _with_weights(model: Model, proto: onnx.ModelProto, folder: Path, allow_outside_data: bool) -> onnx.ModelProto:
+    """The proto with external data inside. Raises InputError where data is missing, or where it is too much."""
+    try:
+        return embedded(model, proto, folder / "model.onnx", allow_outside_data=allow_outside_data)
+    except OutputError as error:
+        raise InputError(f"{model.path}: {str(error).partition(': ')[2]}; tools take no larger one here") from error
+
+
+def _give_back(proto: onnx.ModelProto, temporary: dict[str, str | None]) -> None:
+    """Let nodes that were named for the tool, and what it named after them, have their old names."""
+    for node in nodes_of(proto.graph) if temporary else ():
+        for name, old in temporary.items():
+            if node.name == name and old is None:
+                node.ClearField("name")
+            elif node.name == name or node.name.startswith(f"{name}_"):
+                node.name = (old or "") + node.name[len(name) :]
+
+
+def _named(nodes: Iterable[Node], plain: Model, temporary: dict[str, str | None]) -> list[str]:
+    """The names of ``nodes``; those without one of their own get one."""
+    count: dict[str, int] = {}
+    for node in plain.nodes():
+        count[node.name] = count.get(node.name, 0) + 1
+    found = []
+    for node in nodes:
+        if not node.name or count[node.name] > 1:
+            number = len(temporary)
+            while (name := f"modelexport.{number}") in count:
+                number += 1
+            given = node.proto.HasField("name") if node.proto is not None else bool(node.name)
+            temporary[name] = node.name if given else None
+            count[name] = 1
+            node.rename(name)
+        found.append(node.name)
+    return found

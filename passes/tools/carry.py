@@ -1,0 +1,256 @@
+"""Modules carried from the nodes before a tool to the nodes after it, at every depth.
+
+A node that kept its name or its first output keeps its attribution as it is. A new node is told by what it does: one
+that only reads weights and constants is its reader's, one that changes the form of a value (quantisers, casts) its
+maker's, a fused one its name's, its output's, or that of what it replaced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.graph import Graph
+from modelexport.ir.model import Model
+from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.records.node_names import shorter_names
+
+_PREFIX = "fused "
+_FORMS = (Category.QUANTIZE, Category.CAST)
+# Measured by bench/tools.py: the share of right modules among the nodes each rule decided.
+CONFIDENCE = {
+    "weight-reader": 0.99,
+    "weight-readers": 0.95,
+    "value-maker": 0.99,
+    "input-readers": 0.95,
+    "fused-name": 0.97,
+    "fused-output": 0.97,
+    "replaced": 0.9,
+}
+_INHERITED = frozenset({"weight-reader", "weight-readers", "input-readers", "replaced"})
+
+
+class Before:
+    """What is known of the nodes before the tool.
+
+    Args:
+        keys: node metadata that a kept node gets back.
+    """
+
+    def __init__(self, model: Model, keys: tuple[str, ...]) -> None:
+        self.keys = frozenset(keys)
+        self.by_name: dict[str, list[Node]] = {}
+        self.by_output: dict[str, list[Node]] = {}
+        self.makers: dict[str, list[Node]] = {}
+        self.readers: dict[str, list[Node]] = {}
+        self.main = model.main
+        for node in model.nodes():
+            if node.name:
+                self.by_name.setdefault(node.name, []).append(node)
+            if node.first_output:
+                self.by_output.setdefault(node.first_output, []).append(node)
+            for value in node.outputs:
+                if value:
+                    self.makers.setdefault(value, []).append(node)
+            for value in node.inputs:
+                if value:
+                    self.readers.setdefault(value, []).append(node)
+
+    def same(self, node: Node) -> Node | None:
+        """The node from before that ``node`` is: the one of its name, else of its first output."""
+        named = self.by_name.get(node.name) if node.name else None
+        if named is not None:
+            return _best(named, node)
+        made = self.by_output.get(node.first_output) if node.first_output else None
+        return _best(made, node) if made is not None else None
+
+    def maker(self, value: str, node: Node) -> Attribution | None:
+        """The attribution of what made ``value`` before; ``node`` says in which scope."""
+        makers = self.makers.get(value)
+        return _best(makers, node).attribution if makers is not None else None
+
+
+def _best(candidates: list[Node], node: Node) -> Node:
+    """The candidate that is most like ``node``: its output, its scope, its operator."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return max(
+        candidates,
+        key=lambda each: (
+            each.first_output == node.first_output,
+            each.graph.scope == node.graph.scope,
+            each.op_type == node.op_type,
+        ),
+    )
+
+
+@dataclass(slots=True)
+class Carried:
+    """How many nodes were kept and are new, and which rules decided the new ones."""
+
+    kept: int = 0
+    new: int = 0
+    by_rule: Counter[str] = field(default_factory=Counter)
+
+
+def carry(model: Model, before: Before, by: str) -> Carried:
+    """Attribute the nodes of ``model``, which a tool made of the nodes of ``before``; some may stay open."""
+    return _Carrier(model, before, by).go()
+
+
+class _Carrier:
+    def __init__(self, model: Model, before: Before, by: str) -> None:
+        self.model, self.before, self.by = model, before, by
+        self.report = Carried()
+        self.shared: dict[tuple[str, str], Attribution] = {}
+        self.gone: set[Node] = {node for nodes in before.makers.values() for node in nodes}
+        self.constant: dict[object, set[str]] = {}
+
+    def go(self) -> Carried:
+        new: list[tuple[Graph, Node]] = []
+        for graph in self.model.graphs():
+            for node in graph.nodes:
+                old = self.before.same(node)
+                if old is None:
+                    new.append((graph, node))
+                    continue
+                self.gone.discard(old)
+                self.report.kept += 1
+                if old.attribution is not None:
+                    node.attribute_to(old.attribution)
+                self._put_back(old, node)
+        self.report.new = len(new)
+        self._values(new)
+        return self.report
+
+    def _put_back(self, old: Node, node: Node) -> None:
+        if old.has_metadata(self.before.keys):
+            metadata = old.metadata
+            node.patch_metadata({key: metadata[key] for key in metadata if key in self.before.keys})
+
+    def _values(self, new: list[tuple[Graph, Node]]) -> None:
+        """Decide the new nodes: makers before readers for values, readers before makers for weights."""
+        weights = [(graph, node) for graph, node in new if self._reads_only_constants(graph, node)]
+        others = [(graph, node) for graph, node in new if node.first_output not in self._constants(graph)]
+        for graph, node in others:
+            if category(node.op_type, node.domain) not in _FORMS:
+                self._fused(graph, node)
+        for graph, node in others:
+            if node.attribution is None and category(node.op_type, node.domain) in _FORMS:
+                self._form(graph, node)
+        for graph, node in others:
+            if node.attribution is None and category(node.op_type, node.domain) not in _FORMS:
+                self._replaced(graph, node)
+        for graph, node in reversed(weights):
+            self._weight(graph, node)
+
+    def _constants(self, graph: Graph) -> set[str]:
+        return self.constant.setdefault(graph, set())
+
+    def _reads_only_constants(self, graph: Graph, node: Node) -> bool:
+        """Whether a new node reads only initializers and constants; called in file order."""
+        if node.bodies or any(value and not self._is_constant(graph, value) for value in node.inputs):
+            return False
+        self._constants(graph).update(value for value in node.outputs if value)
+        return True
+
+    def _is_constant(self, graph: Graph, value: str) -> bool:
+        scope = graph.find(value)
+        if scope is None:
+            return False
+        if value in scope.initializers_set or value in self.constant.get(scope, ()):
+            return True
+        producer = scope.producer(value)
+        return producer is not None and category(producer.op_type) is Category.CONSTANT
+
+    def _weight(self, graph: Graph, node: Node) -> None:
+        readers = [reader for value in node.outputs if value for reader in _readers(graph, value)]
+        paths = list(dict.fromkeys(reader.attribution.path for reader in readers if reader.attribution is not None))
+        if paths:
+            path = paths[0] if len(paths) == 1 else self.model.modules.common(paths)
+            self._give(node, path, "weight-reader" if len(paths) == 1 else "weight-readers")
+
+    def _form(self, graph: Graph, node: Node) -> None:
+        """A quantiser, dequantiser or cast: back along others of its kind to the value whose form they change."""
+        value, seen = self._data(graph, node), set[str]()
+        while value and value not in seen:
+            seen.add(value)
+            scope = graph.find(value)
+            maker = self.before.maker(value, node)
+            if maker is not None:
+                return self._give(node, maker.path, "value-maker")
+            producer = scope.producer(value) if scope is not None else None
+            if producer is None:
+                return self._of_input(node, value)
+            if producer.attribution is not None:
+                return self._give(node, producer.attribution.path, "value-maker")
+            value = self._data(graph, producer)
+        return None
+
+    def _data(self, graph: Graph, node: Node) -> str:
+        """The first input that is no constant."""
+        return next((value for value in node.inputs if value and not self._is_constant(graph, value)), "")
+
+    def _of_input(self, node: Node, value: str) -> None:
+        readers = (reader.attribution for reader in self.before.readers.get(value, ()))
+        paths = list(dict.fromkeys(attribution.path for attribution in readers if attribution is not None))
+        if paths:
+            self._give(node, self.model.modules.common(paths) if len(paths) > 1 else paths[0], "input-readers")
+
+    def _fused(self, graph: Graph, node: Node) -> None:
+        """What its name says; else whose output it makes, under the old name or in the old place of a reader."""
+        name = node.name.removeprefix(_PREFIX)
+        for said in (name, *shorter_names(name)) if name else ():
+            found = self.before.by_name.get(said) or self.before.makers.get(said)
+            if found is not None and (attribution := _best(found, node).attribution) is not None:
+                return self._give(node, attribution.path, "fused-name")
+        for value in node.outputs:
+            maker = self.before.maker(value, node) if value else None
+            if maker is not None:
+                return self._give(node, maker.path, "fused-output")
+            made = self._formerly(graph, value) if value else None
+            if made is not None:
+                return self._give(node, made, "fused-output")
+        return None
+
+    def _formerly(self, graph: Graph, value: str) -> str | None:
+        """The module of what kept readers of ``value`` read in the same place before, where that is gone."""
+        for reader in graph.consumers(value):
+            old = self.before.same(reader)
+            if old is None or len(old.inputs) != len(reader.inputs):
+                continue
+            for was, now in zip(old.inputs, reader.inputs, strict=True):
+                makers = self.before.makers.get(was, ()) if now == value and was else ()
+                maker = next((each for each in makers if each in self.gone), None)
+                if maker is not None and maker.attribution is not None:
+                    return maker.attribution.path
+        return None
+
+    def _replaced(self, graph: Graph, node: Node) -> None:
+        """The common module of the nodes that are gone and read what this one reads."""
+        gone = [reader for value in node.inputs for reader in self.before.readers.get(value, ()) if reader in self.gone]
+        paths = list(dict.fromkeys(each.attribution.path for each in gone if each.attribution is not None))
+        if paths:
+            self._give(node, self.model.modules.common(paths) if len(paths) > 1 else paths[0], "replaced")
+
+    def _give(self, node: Node, path: str, rule: str) -> None:
+        attribution = self.shared.get((path, rule))
+        if attribution is None:
+            source = Source.INHERITED if rule in _INHERITED else Source.REFERENCE
+            attribution = self.shared[path, rule] = Attribution(path, source, rule, CONFIDENCE[rule], (), self.by)
+            self.model.modules.ensure(path)
+        node.attribute_to(attribution)
+        self.report.by_rule[rule] += 1
+
+
+def _readers(graph: Graph, value: str) -> Iterable[Node]:
+    """Who reads a value, in bodies too."""
+    for reader in graph.consumers(value):
+        if value in reader.inputs:
+            yield reader
+        for body in reader.bodies:
+            if not body.defines(value) and isinstance(body, Graph):
+                yield from _readers(body, value)
