@@ -21,8 +21,6 @@ def hint(expression: Expression, model: Model) -> str:
     for term in _terms(expression):
         if chosen(term, lookup, nodes):
             continue
-        if term.key in ("class", "of") and not lookup.knows_classes:
-            return "; no class of a module is recorded in this model"
         found = _nearest(term, model, nodes, lookup)
         if found:
             return f"; the nearest {found}"

@@ -13,7 +13,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.state import ModelState
 from modelexport.passes.selection.nearest import hint
 from modelexport.passes.selection.terms import Lookup, Test, chosen, compiled, is_initializer
-from modelexport.passes.selection.text import Expression, parse
+from modelexport.passes.selection.text import Expression, parse, terms_of
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,10 @@ def select(model: Model, selectors: Sequence[Selector | str], *, allow_empty: bo
     lookup = Lookup(model)
     found = [chosen(selector.expression, lookup, nodes) for selector in parsed]
     if not allow_empty:
+        unknown = [term for each in parsed for term in terms_of(each.expression) if term.key in ("class", "of")]
+        if unknown and not lookup.knows_classes:
+            asked = _quoted(str(unknown[0]))
+            raise NothingSelectedError(f"no class of a module is recorded in this model, which {asked} asks for")
         for text, selector, matched in zip(texts, parsed, found, strict=True):
             if not matched:
                 raise NothingSelectedError(f"no node matches {_quoted(text)}{hint(selector.expression, model)}")

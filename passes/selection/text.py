@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -77,6 +78,15 @@ class Either:
 
 
 Expression = Term | Not | Every | Either
+
+
+def terms_of(expression: Expression) -> Iterator[Term]:
+    """Every term, denied ones too."""
+    if isinstance(expression, Term):
+        yield expression
+    else:
+        for part in (expression.part,) if isinstance(expression, Not) else expression.parts:
+            yield from terms_of(part)
 
 
 def _within(part: Expression, in_parentheses: tuple[type, ...]) -> str:

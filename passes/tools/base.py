@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar
 
 import onnx
 
-from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.errors import InputError
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.external.external_data import embedded
+from modelexport.ir.io.external.external_data import PROTO_LIMIT, external_tensors
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.io.reader import from_proto
+from modelexport.ir.io.weights import Weights
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -88,10 +88,10 @@ class ToolPass(Pass):
         old_names = model.metadata.get(embedded_tags.OLD_NAMES)
         count = sum(len(graph) for graph in model.graphs())
         with scratch_folder(ctx.scratch) as folder:
-            proto, names, temporary = self._handed_over(model, chosen, folder, ctx)
+            proto, names, temporary = self._handed_over(model, chosen, ctx)
             given = Handover(proto, folder)
             done = tuple(step.name for step in ctx.done)
-            result = call(lambda: self.apply(given, names), self.name, self.tool(), done)
+            result = call(lambda: self.apply(given, names), self.name, self.tool(), done, folder)
         _give_back(result, temporary)
         try:
             made = from_proto(result, path=model.path, label=f"the result of {self.name}")
@@ -113,7 +113,7 @@ class ToolPass(Pass):
         return PassResult(after, True, notes)
 
     def _handed_over(
-        self, model: Model, chosen: dict[str, tuple[Node, ...]], folder: Path, ctx: PassContext
+        self, model: Model, chosen: dict[str, tuple[Node, ...]], ctx: PassContext
     ) -> tuple[onnx.ModelProto, dict[str, list[str]], dict[str, str | None]]:
         """The model without anything of ours and with its weights, the names of the chosen nodes in it, and the old
         names of those that were named for the tool."""
@@ -127,15 +127,25 @@ class ToolPass(Pass):
             pairs = dict(zip(model.nodes(), plain.nodes(), strict=True))
             names = {key: _named((pairs[node] for node in nodes), plain, temporary) for key, nodes in chosen.items()}
         proto = assemble(plain)
-        return _with_weights(model, proto, folder, ctx.allow_outside_data), names, temporary
+        return _with_weights(model, proto, ctx.allow_outside_data), names, temporary
 
 
-def _with_weights(model: Model, proto: onnx.ModelProto, folder: Path, allow_outside_data: bool) -> onnx.ModelProto:
-    """The proto with external data inside. Raises InputError where data is missing, or where it is too much."""
-    try:
-        return embedded(model, proto, folder / "model.onnx", allow_outside_data=allow_outside_data)
-    except OutputError as error:
-        raise InputError(f"{model.path}: {str(error).partition(': ')[2]}; tools take no larger one here") from error
+def _with_weights(model: Model, proto: onnx.ModelProto, allow_outside_data: bool) -> onnx.ModelProto:
+    """The proto with external data inside, as ``onnx.load`` reads it. Raises InputError where data is missing, or where
+    it is more than one protobuf message holds."""
+    tensors = list(external_tensors(proto))
+    if not tensors:
+        return proto
+    weights = Weights(model, allow_outside_data=allow_outside_data)
+    if proto.ByteSize() + sum(weights.size(tensor) for tensor in tensors) > PROTO_LIMIT:
+        raise InputError(
+            f"{model.path}: larger than 2 GB with its weights, and tools are handed one file of at most that"
+        )
+    for tensor in tensors:
+        tensor.raw_data = bytes(weights.raw(tensor))
+        tensor.ClearField("external_data")
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    return proto
 
 
 def _give_back(proto: onnx.ModelProto, temporary: dict[str, str | None]) -> None:

@@ -31,7 +31,6 @@ class Handover:
     Attributes:
         proto: the model, with its weights and without anything of ours; the tool may change it.
         folder: a folder for files, which is removed in every case.
-        options: what the pass was asked for, by the tool's own names; only what was given.
     """
 
     def __init__(self, proto: onnx.ModelProto, folder: Path) -> None:
@@ -84,8 +83,8 @@ def tool_version(package: str) -> str:
     return package
 
 
-def call(work: Callable[[], _Result], name: str, package: str, done: tuple[str, ...]) -> _Result:
-    """Run a tool. What it says goes to our log.
+def call(work: Callable[[], _Result], name: str, package: str, done: tuple[str, ...], folder: Path) -> _Result:
+    """Run a tool. What it says goes to our log; ``folder`` is left out of its messages.
 
     Raises:
         ToolError: it failed, in whatever way; the message has the first line of its own.
@@ -96,7 +95,7 @@ def call(work: Callable[[], _Result], name: str, package: str, done: tuple[str, 
     except ModelExportError:
         raise
     except (Exception, SystemExit) as error:
-        said = first_line(error)
+        said = first_line(error).replace(f"{folder}{os.sep}", "")
         hint = "; try drop-value-info before it" if _SHAPES_DIFFER in str(error) else ""
         raise ToolError(f"the pass {name}: {package}: {said}{hint}", name, done) from error
 
@@ -107,7 +106,7 @@ def first_line(error: BaseException) -> str:
     line = lines[0] if lines else type(error).__name__
     if line.startswith("[ONNXRuntimeError]"):
         line = line.split(" : ", 3)[-1]
-    return line[:300]
+    return line
 
 
 @contextlib.contextmanager

@@ -140,6 +140,7 @@ def test_torch_stays_in_the_frontend() -> None:
         for library in TORCH_FAMILY
         for found in users(library)
         if room(found) != "frontend" and not found.typing and not (room(found) == "api" and found.lazy)
+        if not (library == "onnxscript" and found.lazy and found.file.startswith("passes/tools/"))
     ]
     assert wrong == []
 
