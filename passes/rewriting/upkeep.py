@@ -76,6 +76,8 @@ def _carries(node: Node) -> bool:
 def fill_gaps(model: Model, ctx: PassContext, by: str) -> dict[str, int]:
     """Attribute what is left as context-inheritance and fallback-tagging do. Returns the count of each rule."""
     counts: dict[str, int] = {}
+    if all(node.attribution is not None for node in model.nodes()):
+        return counts
     for result in (ContextInheritance().attribute(model, ctx, by), FallbackTagging().attribute(model, by)):
         noted = result.notes["by rule"]
         assert isinstance(noted, dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelexport.ir.errors import SelectorError
@@ -34,11 +34,13 @@ EXPRESSIONS = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS)
 def test_what_prints_parses_back(expression: Expression) -> None:
     assert parse(str(expression)) == expression
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet='abc.*:~<=()" \\andort', max_size=30))
 def test_any_text_is_a_selector_or_an_error_with_a_column(text: str) -> None:
     try:
