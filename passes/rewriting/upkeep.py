@@ -61,12 +61,12 @@ def _own_record(node: Node) -> embedded_tags.Record | None:
 def embedding_of(model: Model, ctx: PassContext) -> AttributeEmbedding | None:
     """The pass that embedded the tags which the file carries now, of this pipeline or of an earlier run's; None where
     it carries none."""
-    if embedded_tags.SCHEMA not in model.metadata and not any(_carries(node) for node in model.nodes()):
+    if not embedded_tags.own_keys(model.metadata) and not any(_carries(node) for node in model.nodes()):
         return None
     for step in reversed(ctx.done):
         if isinstance(step, AttributeEmbedding):
             return step
-    return recorded_embedding(model) or AttributeEmbedding(table=embedded_tags.NODES in model.metadata)
+    return recorded_embedding(model) or AttributeEmbedding(table=bool(embedded_tags.packed_tables(model.metadata)))
 
 
 def _carries(node: Node) -> bool:

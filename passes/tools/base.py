@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import onnx
 
-from modelexport.ir.errors import InputError
+from modelexport.ir.errors import InputError, ToolError
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.external.external_data import PROTO_LIMIT, external_tensors
 from modelexport.ir.io.overlay import assemble
@@ -96,7 +96,7 @@ class ToolPass(Pass):
         try:
             made = from_proto(result, path=model.path, label=f"the result of {self.name}")
         except InputError as error:
-            raise InputError(f"{self.name}: {error}") from error
+            raise ToolError(f"the pass {self.name}: {self.tool()}: {error}", self.name, done) from error
         made.modules = model.modules
         made.warnings = [line for line in made.warnings if line not in model.warnings]
         model.become(made)
@@ -150,7 +150,10 @@ def _with_weights(model: Model, proto: onnx.ModelProto, allow_outside_data: bool
 
 def _give_back(proto: onnx.ModelProto, temporary: dict[str, str | None]) -> None:
     """Let nodes that were named for the tool, and what it named after them, have their old names."""
-    for node in nodes_of(proto.graph) if temporary else ():
+    if not temporary:
+        return
+    nodes = [*nodes_of(proto.graph), *(node for function in proto.functions for node in function.node)]
+    for node in nodes:
         for name, old in temporary.items():
             if node.name == name and old is None:
                 node.ClearField("name")
