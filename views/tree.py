@@ -11,7 +11,7 @@ from modelexport.views.overlays import Overlay
 
 
 def tree(data: ViewData, overlays: Sequence[Overlay] = (), *, depth: int | None = None) -> str:
-    """One line per module: tag segment, own nodes, nodes with inner ones, and its number of each overlay.
+    """One line per module: what ``analyze --by module`` prints of it, and its number of each overlay.
 
     Args:
         depth: levels to show; the root is 0. All unless given.
@@ -30,9 +30,10 @@ def tree(data: ViewData, overlays: Sequence[Overlay] = (), *, depth: int | None 
             continue
         above = tags.get(parent, "") if parent is not None else ""
         segment = module["tag"].removeprefix(above + "/") if above else module["tag"]
-        counts = (f"{module['nodes']:,}", f"{module['total_nodes']:,}")
-        rows.append(("  " * level + segment, *counts, *(column.get(path, "") for column in columns)))
-    header = ("module", "nodes", "with inner", *(_title(overlay) for overlay in overlays))
+        counts = (f"{module['nodes']:,}", f"{module['total_nodes']:,}", f"{module['share']:.1%}")
+        sure = "" if module["confidence"] is None else f"{module['confidence']:.2f}"
+        rows.append(("  " * level + segment, *counts, sure, *(column.get(path, "") for column in columns)))
+    header = ("module", "nodes", "with inner", "share", "confidence", *(_title(overlay) for overlay in overlays))
     return _table([header, *rows])
 
 

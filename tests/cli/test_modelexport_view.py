@@ -13,7 +13,7 @@ from modelexport.cli.modelexport import main
 def test_the_tree_goes_to_stdout(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(model)]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0].split() == ["module", "nodes", "with", "inner"]
+    assert out[0].split() == ["module", "nodes", "with", "inner", "share", "confidence"]
     assert [line.split()[0] for line in out[1:]] == ["/Model", "encoder"]
     assert main(["view", str(model), "--depth", "0"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2

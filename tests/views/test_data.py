@@ -54,7 +54,8 @@ def test_values_flow_into_bodies_and_out_of_them(data: ViewData) -> None:
     kinds = {value.name: value.kind for value in data.values if value.maker < 0}
     assert kinds == {"X": "input", "C": "input", "W": "weight"}
     types = {value.name: value.type for value in data.values if value.type}
-    assert types == dict.fromkeys("XYasyz", "float32[N]") | {"C": "bool[]", "W": "float32[1]"}
+    inferred = {"K": "float32[]", "b": "float32[N]", "c": "float32[N]"}
+    assert types == dict.fromkeys("XYasyz", "float32[N]") | {"C": "bool[]", "W": "float32[1]"} | inferred
 
 
 def test_readers_are_listed_once() -> None:

@@ -209,8 +209,8 @@ def test_the_tree_is_analyzes_with_columns(picture: View, model: Model) -> None:
     assert view(model).tree() == module_tree(model_summary(model)["modules"])
     assert view(model).tree(depth=1) == module_tree(model_summary(model)["modules"], depth=1)
     lines = picture.tree().splitlines()
-    assert lines[0].split() == ["module", "nodes", "with", "inner", "time", "(us)"]
-    assert lines[1].split() == ["/Net", "1", "8", "5.5"]
+    assert lines[0].split() == ["module", "nodes", "with", "inner", "share", "confidence", "time", "(us)"]
+    assert lines[1].split() == ["/Net", "1", "8", "100.0%", "0.94", "5.5"]
     assert [line.split()[0] for line in view(model, select="op:Add").tree().splitlines()[1:]] == [
         "/Net",
         "Block.10",
