@@ -13,6 +13,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.evidence.names.slots import controls
 
+_GLANCE = 64  # elements that are compared before all are
 _FLOATS = frozenset((1, 10, 11, 16))  # ONNX's numbers of the float types
 
 
@@ -73,9 +74,10 @@ def is_weight(node: Node) -> bool:
 def _uniform(tensor: onnx.TensorProto) -> bool:
     if not tensor.HasField("raw_data"):
         values = tensor.float_data or tensor.double_data or tensor.int32_data
-        return len(values) > 1 and len(set(values)) == 1
+        return len(values) > 1 and len(set(values[:_GLANCE])) == 1 and len(set(values)) == 1
     raw, size = tensor.raw_data, {1: 4, 11: 8}.get(tensor.data_type, 2)
-    return len(raw) > size and raw == raw[:size] * (len(raw) // size)
+    head = raw[: size * _GLANCE]
+    return len(raw) > size and head == raw[:size] * (len(head) // size) and raw == raw[:size] * (len(raw) // size)
 
 
 def _only_controls(graph: Graph, name: str) -> bool:

@@ -12,7 +12,7 @@ from modelexport.ir.node import Node
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.interface import Scheme, Scope
 
-_FEWEST, _FEWEST_WEIGHTS = 3, 2
+FEWEST, _FEWEST_WEIGHTS = 3, 2
 _SHARE = 0.2  # of all that have a name
 _MOST, _AGREEING, _TOGETHER, _OPERATORS, _ENDINGS = 0.6, 0.5, 0.5, 0.5, 0.7
 _NUMBER = re.compile(r"(?:_?\d+)+$")
@@ -24,7 +24,7 @@ def by_names(scheme: Scheme, named: Sequence[tuple[Node, str]]) -> dict[Node, Sc
     """What ``scheme`` says of each node, or None where it doesn't explain these names as a whole."""
     read = {node: scope for node, name in named if (scope := scheme.scope(name, node.op_type)) is not None}
     told = sum("/" in name for _, name in named)
-    if not scheme.operators or len(read) < _FEWEST or len(read) < max(_MOST * told, _SHARE * len(named)):
+    if not scheme.operators or len(read) < FEWEST or len(read) < max(_MOST * told, _SHARE * len(named)):
         return None
     agreeing = sum(agrees(scope.operator.rstrip("0123456789"), node.op_type) for node, scope in read.items())
     scopes = {scope.atoms for scope in read.values()}

@@ -15,7 +15,7 @@ from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.catalogue import schemes
 from modelexport.passes.evidence.names.schemes.interface import HELPER, ORDER, WEIGHT, Scheme, Scope
-from modelexport.passes.evidence.names.schemes.judging import by_names, by_weights
+from modelexport.passes.evidence.names.schemes.judging import FEWEST, by_names, by_weights
 from modelexport.passes.evidence.names.schemes.tree import Atoms, ScopeTree, path_of
 from modelexport.passes.evidence.names.slots import has_weights, weights_of
 
@@ -53,12 +53,17 @@ class Reading:
                 elif node.attribution is None:
                     nodes.append(node)
         taken: set[Node] = set()
-        for group in _groups(nodes):
+        for group in _groups(nodes) if self._may_say(nodes) else ():
             members = [node for node in group if node not in taken]
             found = self._choose(members) if members else None
             if found is not None:
                 taken.update(members)
                 self._place(members, *found)
+
+    def _may_say(self, nodes: Sequence[Node]) -> bool:
+        """Whether any scheme could explain these nodes: a few have names with levels, or compute with weights."""
+        levels = sum("/" in node.name or "/" in node.first_output for node in nodes)
+        return levels >= FEWEST or sum(bool(self._weights(node)) for node in nodes if has_weights(node.op_type)) > 1
 
     def _choose(self, nodes: Sequence[Node]) -> tuple[Scheme, dict[Node, Scope], dict[str, Atoms]] | None:
         """The scheme that explains most, by node names, else by value names, else by those of weights."""
