@@ -61,9 +61,9 @@ class Reading:
                 self._place(members, *found)
 
     def _may_say(self, nodes: Sequence[Node]) -> bool:
-        """Whether any scheme could explain these nodes: a few have names with levels, or compute with weights."""
-        levels = sum("/" in node.name or "/" in node.first_output for node in nodes)
-        return levels >= FEWEST or sum(bool(self._weights(node)) for node in nodes if has_weights(node.op_type)) > 1
+        """Whether any scheme could explain these nodes: a few have names, or compute with weights."""
+        named = sum(bool(node.name) for node in nodes)
+        return named >= FEWEST or sum(bool(self._weights(node)) for node in nodes if has_weights(node.op_type)) > 1
 
     def _choose(self, nodes: Sequence[Node]) -> tuple[Scheme, dict[Node, Scope], dict[str, Atoms]] | None:
         """The scheme that explains most, by node names, else by value names, else by those of weights."""
