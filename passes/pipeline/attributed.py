@@ -11,6 +11,7 @@ from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.manager import PassManager
 from modelexport.passes.pipeline.text import Pipeline
+from modelexport.passes.rewriting.upkeep import has_attributions
 
 # htp, but for its last pass and the one that only checks: nothing is written
 ATTRIBUTING = "scope-attribution,context-inheritance,fallback-tagging"
@@ -26,7 +27,10 @@ def attributed_model(path: str | PathLike[str], say: Callable[[str], None] | Non
     Raises:
         InputError: the file can't be read, or its tags are damaged.
     """
-    return attribute(tagged_model(path), say)
+    model = load_model(path)
+    if not has_attributions(model, "record", model.warnings):
+        model = tagged_model(path)  # a sidecar may know
+    return attribute(model, say)
 
 
 def attribute(model: Model, say: Callable[[str], None] | None = None) -> Model:
