@@ -2,8 +2,8 @@
 
     python bench/difference.py [--nodes 10000 100000]
 
-Two like graphs of blocks are compared, the second with other names of all nodes and values. Then two models of one large
-weight each, of which one element differs.
+Two like graphs of blocks are compared, the second with other names of all nodes and values. Then two models of one
+large weight each, of which one element differs.
 """
 
 from __future__ import annotations

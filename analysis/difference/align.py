@@ -8,7 +8,7 @@ operator between matched neighbours. Equal names decide only between nodes that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from modelexport.analysis.difference.colours import Colours, Scopes
@@ -17,6 +17,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 
 _MANY = 256  # readers of one value from which on it says nothing of a reader's place, and would cost their square
+Colour = Callable[[Node], Hashable]
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class _Matching:
         self.left, self.right = scopes.left, scopes.right
         self.sources, self.readers = scopes.sources, scopes.readers
         self.labels, self.places = scopes.labels, scopes.places
+        self.rest = dict.fromkeys(self.left), dict.fromkeys(self.right)  # those without a match
         self.changed: deque[tuple[Node, Node]] = deque()  # matches to be passed on to readers
         self.backward: deque[tuple[Node, Node]] = deque()  # matches to be passed on to sources
         self.doubtful: list[tuple[Node, Node]] = []  # of one label, and their own sources say otherwise
@@ -85,36 +87,44 @@ class _Matching:
     def match(self) -> None:
         """Fill the alignment with the nodes of these scopes."""
         colours = Colours(self.scopes, self.found.number_of)
-        for keys in colours.surest_first():
-            self._unique(keys)
+        for colour in self._while_open(colours):
+            self._unique(colour)
         self._anchor(self.labels)
         self._settle(self.labels)
-        for keys in colours.surest_first():
-            self._ties(keys)
+        for colour in self._while_open(colours):
+            self._ties(colour)
         self._accept_doubtful()
         self._settle(self.labels)
         self._anchor(self.places)
         self._settle(self.places)
         self._by_place()
 
+    def _while_open(self, colours: Colours) -> Iterator[Colour]:
+        """Colours, the surest first, for as long as both sides have nodes without a match."""
+        for colour in colours.surest_first():
+            yield colour
+            if not self.rest[0] or not self.rest[1]:
+                return
+
     def _pair(self, one: Node, other: Node) -> None:
         self.found.add(one, other)
+        del self.rest[0][one], self.rest[1][other]
         self.changed.append((one, other))
 
-    def _unique(self, colours: Mapping[Node, Hashable]) -> None:
-        for mine, theirs in self._groups(colours):
+    def _unique(self, colour: Colour) -> None:
+        for mine, theirs in self._groups(colour):
             if len(mine) == len(theirs) == 1:
                 self._pair(mine[0], theirs[0])
         self._settle(self.labels)
 
-    def _ties(self, colours: Mapping[Node, Hashable]) -> None:
+    def _ties(self, colour: Colour) -> None:
         """Match what has one colour and nothing to tell it apart: equal weights first, then names, then the order."""
         keys: tuple[Callable[[Node], Hashable], ...] = (
             self._contents,
             lambda node: (self._contents(node), node.name or node.first_output),
             lambda node: node.name or node.first_output,
         )
-        for mine, theirs in self._groups(colours):
+        for mine, theirs in self._groups(colour):
             for key in keys:
                 for one, other in _alike(self._open(mine), self._open(theirs), key):
                     if one not in self.found.forward and other not in self.found.backward:
@@ -125,15 +135,15 @@ class _Matching:
                     self._pair(one, other)
                     self._settle(self.labels)
 
-    def _groups(self, colours: Mapping[Node, Hashable]) -> Iterator[tuple[list[Node], list[Node]]]:
+    def _groups(self, colour: Colour) -> Iterator[tuple[list[Node], list[Node]]]:
         mine: dict[Hashable, list[Node]] = {}
         theirs: dict[Hashable, list[Node]] = {}
-        for nodes, groups in ((self.left, mine), (self.right, theirs)):
-            for node in self._open(nodes):
-                groups.setdefault(colours[node], []).append(node)
-        for colour, group in mine.items():
-            if colour in theirs:
-                yield group, theirs[colour]
+        for nodes, groups in zip(self.rest, (mine, theirs), strict=True):
+            for node in nodes:
+                groups.setdefault(colour(node), []).append(node)
+        for key, group in mine.items():
+            if key in theirs:
+                yield group, theirs[key]
 
     def _open(self, nodes: Iterable[Node]) -> list[Node]:
         found = self.found
@@ -219,7 +229,7 @@ class _Matching:
         """Match the rest with what has the most matched neighbours in common, in one module and of one operator."""
         scored: list[tuple[int, int, int, Node, Node]] = []
         order = {node: number for number, node in enumerate((*self.left, *self.right))}
-        for one in self._open(self.left):
+        for one in list(self.rest[0]):
             scores: dict[Node, int] = {}
             for candidate in self._candidates(one):
                 if candidate not in self.found.backward and self.places[candidate] == self.places[one]:

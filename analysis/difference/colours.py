@@ -8,7 +8,8 @@ for nodes between several edits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 
 from modelexport.analysis.difference.sources import Constant, Given, Made, Side
 from modelexport.ir.editing.topology import in_order
@@ -84,21 +85,28 @@ class Colours:
         self.base: Colouring = {node: scopes.number(self._base(node)) for node in (*scopes.left, *scopes.right)}
         self.above = self._above()
         self.below = self._below()
-        self.rounds = self._refined()
+        self._rounds: list[Colouring] = []
 
-    def surest_first(self) -> Iterator[Mapping[Node, Hashable]]:
+    @property
+    def rounds(self) -> list[Colouring]:
+        """Colours by round; made when they are asked for, since most pairs of models need none."""
+        if not self._rounds:
+            self._rounds = self._refined()
+        return self._rounds
+
+    def surest_first(self) -> Iterator[Callable[[Node], Hashable]]:
         """Colourings, the ones whose equality says most first.
 
         What a node is made of says more than what is made of it: swapped inputs are a change of the reader.
         """
         above, below = self.above, self.below
-        yield above
-        yield {node: (above[node], below[node]) for node in above}
-        yield below
+        yield above.__getitem__
+        yield lambda node: (above[node], below[node])
+        yield below.__getitem__
         for colours in reversed(self.rounds):
-            yield {node: (above[node], colours[node]) for node in above}
-            yield {node: (below[node], colours[node]) for node in below}
-            yield colours
+            yield partial(_both, above, colours)
+            yield partial(_both, below, colours)
+            yield colours.__getitem__
 
     def _base(self, node: Node) -> Hashable:
         scopes = self._scopes
@@ -161,6 +169,10 @@ class Colours:
         ]
         read = [sorted((before[reader], slot) for reader, slot in rows) for rows in self._scopes.readers[node]]
         return "round", before[node], tuple(reads), tuple(map(tuple, read))
+
+
+def _both(one: Colouring, other: Colouring, node: Node) -> Hashable:
+    return one[node], other[node]
 
 
 def _attributes(node: Node) -> tuple[bytes, ...]:

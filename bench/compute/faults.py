@@ -2,9 +2,9 @@
 
     python bench/compute/faults.py FILE.onnx ... [--seeds 2] [--levels none,basic,all]
 
-Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant. Each is put into an export and, with the
-same fault, into what onnxruntime's optimiser makes of it. Prints what was not named, then the counts by kind and level:
-named (alone), suspect (among the suspects), wrong, missed.
+Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant. Each is put into an export, which is
+compared as it is and after onnxruntime's optimiser. Prints what was not named, then the counts by kind and level: named
+(alone), suspect (among the suspects), wrong, missed.
 """
 
 from __future__ import annotations
