@@ -54,24 +54,35 @@ def compare(
 
 def _same_bytes(a: Side, left: Constant, b: Side, right: Constant) -> bool:
     mine, theirs = a.blocks(left), b.blocks(right)
-    return len(mine) == len(theirs) and all(x == y for x, y in zip(mine, theirs, strict=True))
+    if len(mine) != len(theirs):
+        return False
+    pairs = zip(mine, theirs, strict=True)  # as arrays: memoryviews are compared element by element
+    return all(
+        len(x) == len(y) and np.array_equal(np.frombuffer(x, np.uint8), np.frombuffer(y, np.uint8)) for x, y in pairs
+    )
 
 
 def _numbers(one: Array, other: Array, atol: float, rtol: float) -> Deviation | None:
     differing, largest, square, norm = 0, 0.0, 0.0, 0.0
     for start in range(0, one.size, _BLOCK):
-        x, y = _wide(one[start : start + _BLOCK]), _wide(other[start : start + _BLOCK])
+        left, right = one[start : start + _BLOCK], other[start : start + _BLOCK]
+        x = _wide(left)
+        magnitude = np.abs(x)
+        if not np.isfinite(magnitude).all():
+            magnitude = np.where(np.isfinite(magnitude), magnitude, 0.0)
+        norm += float(np.dot(magnitude, magnitude))
+        if left.tobytes() == right.tobytes():
+            continue
+        y = _wide(right)
         with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(x - y)
             same = (x == y) | (np.isnan(x) & np.isnan(y))
             apart[same] = 0.0
             apart[np.isnan(apart)] = math.inf
-            outside = ~same & ~(apart <= atol + rtol * np.abs(y))
-            outside |= ~same & ~np.isfinite(apart)
+            outside = ~same & (~(apart <= atol + rtol * np.abs(y)) | ~np.isfinite(apart))
             differing += int(np.count_nonzero(outside))
             largest = max(largest, float(apart.max(initial=0.0)))
             square += float(np.square(apart, dtype=np.float64).sum())
-            norm += float(np.square(np.abs(np.where(np.isfinite(x), x, 0.0)), dtype=np.float64).sum())
     if not differing:
         return None
     relative = math.sqrt(square) / math.sqrt(norm) if norm else math.sqrt(square)
