@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from modelexport.ir.io.embedded_tags import PATH, tag_in_doc
+from modelexport.ir.attribution import Source
+from modelexport.ir.io.embedded_tags import NODE_KEYS, PATH, read_node, tag_in_doc
 from modelexport.ir.model import Model
+from modelexport.ir.node import Node
 from modelexport.ir.verify import Violation
+
+_KEYS = frozenset(NODE_KEYS)
+_WEAK = (Source.INHERITED, Source.FALLBACK)
 
 
 class Fact(Enum):
     """What was done to a model, not how much of it: a fact can hold for a graph with no record at all."""
 
-    SCOPED = "scoped"  # every readable record of a node's origin is applied
-    INHERITED = "inherited"  # nodes with decided neighbours have been decided
+    SCOPED = "scoped"  # no open node has a readable record of its own
+    INHERITED = "inherited"  # no open node is read by one that is on record
     TAGGED = "tagged"  # every node has an attribution
     EMBEDDED = "embedded"  # the file says what the IR says
 
@@ -23,11 +28,38 @@ class Fact(Enum):
         yield from _CHECKS[self](model)
 
 
-def _attributed_in_table(model: Model) -> Iterator[Violation]:
+def _unnamed(node: Node) -> Violation:
+    return Violation(node.described, "its attribution does not name the pass that set it")
+
+
+def _scoped(model: Model) -> Iterator[Violation]:
+    """No node is left open whose own metadata or doc string says where it is from."""
     for node in model.nodes():
         attribution = node.attribution
-        if attribution is not None and not attribution.by:
-            yield Violation(node.described, "its attribution does not name the pass that set it")
+        if attribution is not None:
+            if not attribution.by:
+                yield _unnamed(node)
+            continue
+        record = read_node(node.metadata) if node.has_metadata(_KEYS) else None
+        if record is None and node.has_doc_string:
+            carried = tag_in_doc(node.doc_string)
+            record = read_node(carried) if carried is not None else None
+        if record is not None:
+            yield Violation(node.described, f"is open, and its own record says {record.path!r}")
+
+
+def _inherited(model: Model) -> Iterator[Violation]:
+    """No node is left open that a node with stronger evidence than its neighbours reads."""
+    for node in model.nodes():
+        attribution = node.attribution
+        if attribution is not None:
+            if not attribution.by:
+                yield _unnamed(node)
+            continue
+        for reader in (reader for value in node.outputs if value for reader in node.graph.consumers(value)):
+            if reader.attribution is not None and reader.attribution.source not in _WEAK:
+                yield Violation(node.described, f"is open, and {reader.described} that reads it is not")
+                break
 
 
 def _tagged(model: Model) -> Iterator[Violation]:
@@ -52,8 +84,8 @@ def _embedded(model: Model) -> Iterator[Violation]:
 
 
 _CHECKS: dict[Fact, Callable[[Model], Iterator[Violation]]] = {
-    Fact.SCOPED: _attributed_in_table,
-    Fact.INHERITED: _attributed_in_table,
+    Fact.SCOPED: _scoped,
+    Fact.INHERITED: _inherited,
     Fact.TAGGED: _tagged,
     Fact.EMBEDDED: _embedded,
 }

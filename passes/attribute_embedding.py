@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
@@ -35,14 +35,19 @@ class AttributeEmbedding(Pass):
     name: ClassVar[str] = "attribute-embedding"
     requires: ClassVar[frozenset[Fact]] = frozenset({Fact.TAGGED})
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.EMBEDDED})
+    reads_weights: ClassVar[bool] = False
 
     interop: Interop = "namespace"
     carrier: Literal["metadata", "doc-string", "both"] = "metadata"
     table: bool = True
     torch_nn: bool = True
 
+    def fitted(self, *, torch_nn: bool) -> Self:
+        """With tags that stop at the user's own modules, where that is asked for."""
+        return self if torch_nn else replace(self, torch_nn=False)
+
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class. What the file already says is left as it is, byte for byte."""
+        """What the file already says is left as it is, byte for byte."""
         return _Writer(self, model, ctx).go()
 
 
@@ -63,7 +68,8 @@ class _Writer:
         self.packed = self._tables()
         self.digest = embedded_tags.digest_of(self.pipeline, *self.packed)
         self.own: dict[int, dict[str, str]] = {}  # by id: nodes keep their attributions alive, and hashing them is slow
-        self.plain: dict[int, Patch] = {}
+        self.said: dict[tuple[object, ...], dict[str, str]] = {}  # by content: evidence is not written
+        self.plain: dict[int, Patch] = {}  # by id of what is said
         self.patches: dict[tuple[object, ...], Patch] = {}
         self.same_for_all_operators = options.interop != "torch"
 
@@ -77,12 +83,16 @@ class _Writer:
                     continue
                 own = self.own.get(id(attribution))
                 if own is None:
-                    own = self.own[id(attribution)] = self._own(attribution)
+                    said = (attribution.path, attribution.source, attribution.rule, attribution.confidence)
+                    own = self.said.get(said)
+                    if own is None:
+                        own = self.said[said] = self._own(attribution)
+                    self.own[id(attribution)] = own
                 proto = node.proto
                 if self.same_for_all_operators and node.patch is None and not node.has_metadata(_LOOKED_AT):
-                    patch = self.plain.get(id(attribution))
+                    patch = self.plain.get(id(own))
                     if patch is None:
-                        patch = self.plain[id(attribution)] = self._patch(node, attribution, own, {}, in_metadata)
+                        patch = self.plain[id(own)] = self._patch(node, attribution, own, {}, in_metadata)
                     if patch:
                         node.patch_metadata(patch)
                     touched = bool(patch)
@@ -128,7 +138,7 @@ class _Writer:
             else tuple(key in metadata for key in VIEWER_KEYS)
         )
         operator = "" if self.same_for_all_operators else node.op_type
-        key = (attribution, kept, viewers, operator)
+        key = (id(own), kept, viewers, operator)
         patch = self.patches.get(key)
         if patch is None:
             patch = self.patches[key] = self._patch(node, attribution, own, metadata, write)

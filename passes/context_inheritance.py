@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.attribution import Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
-from modelexport.passes.evidence.inference.bodies import cap_bodies
+from modelexport.passes.evidence.inference.bodies import cap_bodies, limit_in
+from modelexport.passes.evidence.inference.calibration import CalibrationContext
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations
@@ -42,6 +42,7 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 Guess = tuple[str, str]  # path and rule
 _BETWEEN = frozenset(("neighbours", "producers", "consumers"))
 _WEAK = _BETWEEN | {"guessed-consumers", "constant-common", "shape-common"}
+_NAMED = 3  # nodes that an attribution names as its evidence
 _READERS, _HOLDERS = 8, 6  # how many readers of a value, and modules that have it, are looked at
 
 
@@ -56,6 +57,7 @@ class ContextInheritance(Pass):
     name: ClassVar[str] = "context-inheritance"
     requires: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
+    reads_weights: ClassVar[bool] = False
 
     max_hops: int = 1000
 
@@ -64,13 +66,13 @@ class ContextInheritance(Pass):
             raise ValueError(f"max-hops={self.max_hops} is below 1")
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class."""
-        return self.attribute(model, ctx, self.name)
+        return self.attribute(model, ctx)
 
-    def attribute(self, model: Model, ctx: PassContext, by: str) -> PassResult:
-        """What the pass does, as part of the pass ``by``."""
+    def attribute(self, model: Model, ctx: PassContext) -> PassResult:
+        """What the pass does, as part of the pass that runs."""
         known = [node.attribution is not None for node in model.nodes()]
-        made = _Made(by, sum(known), len(known))
+        made = _Made(ctx, sum(known), len(known))
+        watched = ctx.situations if isinstance(ctx, CalibrationContext) else None
         paths = {node.attribution.path for node in model.nodes() if node.attribution is not None}
         if not paths:
             return PassResult(notes={"by rule": {}})
@@ -91,17 +93,15 @@ class ContextInheritance(Pass):
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
                     if guess is not None:
                         situation = basis.of(index, guess)
-                        made.give(node, guess, situation, _limit(graph))
-                        if situation is not None and ctx.situations is not None:
-                            ctx.situations[node] = situation
+                        made.give(node, guess, fill.deciding(index), situation, limit_in(graph))
+                        if situation is not None and watched is not None:
+                            watched[node] = situation
                 home = _home(graph, tree, calls)
                 for node in graph.nodes:
                     if home is not None and node.attribution is None:
-                        made.give(node, home, limit=_limit(graph))
-        for path in {attribution.path: None for attribution in made.shared.values()}:
-            model.modules.ensure(path)
-        cap_bodies(model, self.name)
-        return PassResult(changed=made.counts.total(), notes={"by rule": dict(made.counts)})
+                        made.give(node, home[0], home[1], limit=limit_in(graph))
+        cap_bodies(model, ctx.running)
+        return PassResult(changed=ctx.counts.total(), notes={"by rule": {}})
 
 
 def _weighing(model: Model) -> set[str]:
@@ -115,45 +115,35 @@ def _weighing(model: Model) -> set[str]:
     return {path for node, path in by_scheme if any(value in weights for value in weights_of(node))}
 
 
-def _limit(graph: Graph) -> float:
-    """The confidence of the node that a body belongs to: what inherits inside is never surer."""
-    owner = graph.owner.attribution if graph.owner is not None else None
-    return owner.confidence if owner is not None else 1.0
-
-
-def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> Guess | None:
-    """Where the nodes of a body or of a local function are from when nothing inside says more."""
+def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> tuple[Guess, tuple[str, ...]] | None:
+    """Where the nodes of a body or of a local function are from when nothing inside says more, and who says so."""
     if graph.owner is not None:
         owner = graph.owner.attribution
-        return None if owner is None else (owner.path, "owner")
-    callers = [node.attribution.path for node in calls.get(graph, ()) if node.attribution is not None]
-    return (_agreed(tree, dict.fromkeys(callers), "shape")[0], "caller") if callers else None
+        return None if owner is None else ((owner.path, "owner"), (graph.owner.described,))
+    callers = [node for node in calls.get(graph, ()) if node.attribution is not None]
+    paths = dict.fromkeys(node.attribution.path for node in callers if node.attribution is not None)
+    named = tuple(node.described for node in callers[:_NAMED])
+    return ((_agreed(tree, paths, "shape")[0], "caller"), named) if callers else None
 
 
 class _Made:
-    """The attributions this run made, shared where they are equal, and how often each rule was used."""
+    """The attributions this run makes, each with its confidence."""
 
-    def __init__(self, by: str, known: int, count: int) -> None:
-        self.by, self.known = by, known / max(1, count)
+    def __init__(self, ctx: PassContext, known: int, count: int) -> None:
+        self.ctx, self.known = ctx, known / max(1, count)
         self.support = twentieths(known, count)
-        self.shared: dict[tuple[str, str, float], Attribution] = {}
         self.estimates: dict[Situation, float] = {}
-        self.counts: Counter[str] = Counter()
 
-    def give(self, node: Node, guess: Guess, situation: Situation | None = None, limit: float = 1.0) -> None:
+    def give(
+        self, node: Node, guess: Guess, evidence: tuple[str, ...], situation: Situation | None = None, limit: float = 1
+    ) -> None:
         path, rule = guess
         if situation is None:
             sure = confidence(rule, self.known)
         else:
             found = self.estimates.get(situation)
             sure = self.estimates[situation] = estimate(situation) if found is None else found
-        sure = min(sure, limit)
-        attribution = self.shared.get((path, rule, sure))
-        if attribution is None:
-            attribution = Attribution(path, Source.INHERITED, rule, sure, (), self.by)
-            self.shared[path, rule, sure] = attribution
-        node.attribute_to(attribution)
-        self.counts[rule] += 1
+        self.ctx.attribute(node, path, Source.INHERITED, rule, evidence, confidence=min(sure, limit))
 
 
 def _constants(graph: Graph, tree: ModuleTree, made: _Made) -> bool:
@@ -173,7 +163,8 @@ def _constants(graph: Graph, tree: ModuleTree, made: _Made) -> bool:
                     if readers is not None:
                         readers[reader.attribution.path] = None
         if readers:
-            made.give(node, _agreed(tree, readers, "constant"), limit=_limit(graph))
+            named = [reader.first_output for value in node.outputs for reader in graph.consumers(value)[:_NAMED]]
+            made.give(node, _agreed(tree, readers, "constant"), tuple(named[:_NAMED]), limit=limit_in(graph))
         else:
             any_open = True
     return any_open
@@ -256,6 +247,21 @@ class _Fill:
     def _is_placed(self, index: int) -> bool:
         attribution = self.flow.nodes[index].attribution
         return attribution is not None and attribution.source in (Source.PARAMETER, Source.SCOPE)
+
+    def deciding(self, index: int) -> tuple[str, ...]:
+        """First outputs of the neighbours that decided a guess: those in its module, else all, else the nearest."""
+        guess, flow, paths = self.guesses[index], self.flow, self.paths
+        assert guess is not None
+        inside = guess[0] + "." if guess[0] else ""
+        decider = self.deciders.get(index)
+        if decider is not None:
+            return (flow.nodes[decider].first_output,)
+        near = (*flow.after[index], *flow.before[index])
+        decided = [(at, path) for at in near if (path := paths[at]) is not None]
+        chosen = [at for at, path in decided if path == guess[0] or path.startswith(inside)]
+        if not chosen:
+            chosen = [at for at, _ in decided] or list(near)
+        return tuple(dict.fromkeys(flow.nodes[at].first_output for at in chosen[:_NAMED]))
 
     def _set(self, index: int, path: str, rule: str) -> None:
         self.paths[index] = path

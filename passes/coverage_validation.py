@@ -26,6 +26,7 @@ class CoverageValidation(Pass):
     """
 
     name: ClassVar[str] = "coverage-validation"
+    reads_weights: ClassVar[bool] = False
 
     min_coverage: float = 1.0
     max_fallback: float = 1.0
@@ -38,7 +39,7 @@ class CoverageValidation(Pass):
                 raise ConfigError(f"{option.replace('_', '-')}={bound:g} is not between 0 and 1")
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class.
+        """Count, and compare with the bounds.
 
         Raises:
             CoverageValidationError: a bound does not hold.

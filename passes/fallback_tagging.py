@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.attribution import Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.passes.evidence.inference.bodies import cap_bodies
-from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 
@@ -20,27 +18,19 @@ class FallbackTagging(Pass):
 
     name: ClassVar[str] = "fallback-tagging"
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.TAGGED})
+    reads_weights: ClassVar[bool] = False
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class."""
-        return self.attribute(model, self.name)
+        return self.attribute(model, ctx)
 
-    def attribute(self, model: Model, by: str) -> PassResult:
-        """What the pass does, as part of the pass ``by``."""
-        shared: dict[tuple[str, str], Attribution] = {}
-        counts: Counter[str] = Counter()
+    def attribute(self, model: Model, ctx: PassContext) -> PassResult:
+        """What the pass does, as part of the pass that runs."""
         for graph in model.graphs():
             owner = graph.owner.attribution if graph.owner is not None else None
             path, rule = (owner.path, "nearest-ancestor") if owner is not None else ("", "root")
+            runs = graph.owner.described if graph.owner is not None else graph.scope
             for node in graph.nodes:
-                if node.attribution is not None:
-                    continue
-                attribution = shared.get((path, rule))
-                if attribution is None:
-                    attribution = Attribution(path, Source.FALLBACK, rule, confidence(rule), (), by)
-                    shared[path, rule] = attribution
-                    model.modules.ensure(path)
-                node.attribute_to(attribution)
-                counts[rule] += 1
-        cap_bodies(model, self.name)
-        return PassResult(changed=counts.total(), notes={"by rule": dict(counts)})
+                if node.attribution is None:
+                    ctx.attribute(node, path, Source.FALLBACK, rule, (runs,))
+        cap_bodies(model, ctx.running)
+        return PassResult(changed=ctx.counts.total())

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.attribution import Source
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.inference.confidence import confidence
-from modelexport.passes.evidence.names.anchors import FUNCTIONAL, INITIALIZER, anchors
+from modelexport.passes.evidence.names.anchors import FUNCTIONAL, INITIALIZER, anchors, weights_read
 from modelexport.passes.evidence.names.parameters import ParameterIndex, owner_of
 from modelexport.passes.evidence.values.initializers import Initializers
 from modelexport.passes.evidence.values.weights_match import Owner, WeightIndex
@@ -39,29 +39,26 @@ class ParameterAttribution(Pass):
     values: bool = True
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class. Raises InputError when a trace was given and can't be read."""
+        """Raises InputError when a trace was given and can't be read."""
         trace = open_trace(self.trace, ctx)
         if trace is not None:
             adopt_modules(model, trace)
         if all(_is_settled(node) for node in model.nodes()):
             return PassResult(notes={"by rule": {}})
         index = WeightIndex(trace)
-        work = _Work(model, self.name, index.trace is not None)
+        work = _Work(model, ctx, index.trace is not None)
         work.names(index)
         if self.values and trace is not None:
             work.values(index)
         for graph in model.graphs():
             work.attribute(graph)
-        return PassResult(changed=work.changed, notes={"by rule": dict(work.counts), "initializers": work.found()})
+        return PassResult(changed=ctx.counts.total(), notes={"by rule": {}, "initializers": work.found()})
 
 
 class _Work:
-    def __init__(self, model: Model, by: str, traced: bool) -> None:
-        self.model, self.by, self.traced = model, by, traced
+    def __init__(self, model: Model, ctx: PassContext, traced: bool) -> None:
+        self.model, self.ctx, self.traced = model, ctx, traced
         self.owners: dict[str, Owner] = {}
-        self.counts: Counter[str] = Counter()
-        self.changed = 0
-        self.shared: dict[tuple[str, str], Attribution] = {}
 
     def found(self) -> dict[str, int]:
         """Number of initializers by the rule that found their module."""
@@ -96,7 +93,7 @@ class _Work:
         for node, path, rule in anchors(graph, parameters):
             owner = next((o for v in node.inputs if (o := self.owners.get(v)) is not None and o.path == path), None)
             if owner is None or (rule != INITIALIZER and (rule == FUNCTIONAL or not self.traced)):
-                self._set(node, path, rule, ())
+                self._set(node, path, rule, weights_read(node, parameters, path))
             else:
                 self._set(node, path, owner.rule, owner.parameters)
         unnamed = graph.initializers_set - self.owners.keys()
@@ -125,14 +122,7 @@ class _Work:
             weaker = held.source in (Source.PARAMETER, Source.INHERITED, Source.FALLBACK) and held.confidence < sure
             if held.path == path or not weaker:
                 return
-        attribution = self.shared.get((path, rule))
-        if attribution is None:
-            self.model.modules.ensure(path)
-            attribution = Attribution(path, Source.PARAMETER, rule, sure, evidence, self.by)
-            self.shared[path, rule] = attribution
-        node.attribute_to(attribution)
-        self.counts[rule] += 1
-        self.changed += 1
+        self.ctx.attribute(node, path, Source.PARAMETER, rule, evidence)
 
 
 def _is_settled(node: Node) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.attribution import Source
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
-from modelexport.ir.node import Node
 from modelexport.passes.evidence.inference.confidence import confidence
 from modelexport.passes.evidence.records.reference_index import ReferenceIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+
+OWN_TAG = "own tag"  # how tags that the file itself has are counted
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,12 @@ class ReferenceAttribution(Pass):
     reference: str | None = field(default=None, metadata={"path": True})
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class. Nodes that are attributed already are left alone.
+        """Nodes that are attributed already are left alone.
 
         Raises:
             InputError: the reference can't be read.
             ConfigError: the pass was asked for by name, no file was given, and the model has no table of its own.
         """
-        counts: Counter[str] = Counter()
         source = Path(self.reference) if self.reference is not None else ctx.reference
         if source is not None:
             index = self._read(source, ctx)
@@ -51,38 +50,33 @@ class ReferenceAttribution(Pass):
             if tables is None:
                 raise ConfigError(f"{self.name}: give reference=FILE; the model carries no table of its own")
             index = ReferenceIndex.of_table(tables)
-            counts.update(self._restore(model, tables, parts))
+            self._restore(model, tables, parts, ctx)
         index.declare(model.modules)
-        shared: dict[tuple[str, str, float], Attribution] = {}
         prefix = index.prefix_in(model)
         for node in model.nodes():
-            if node.attribution is None:
-                found = index.find(node, prefix)
-                if found is not None:
-                    self._attribute(node, *found, shared)
-                    counts[found[1]] += 1
+            found = index.find(node, prefix) if node.attribution is None else None
+            if found is not None:
+                path, rule, share, name = found
+                certain = round(min(confidence(rule), share), 2)
+                ctx.attribute(node, path, Source.REFERENCE, rule, (name,), confidence=certain)
         notes: dict[str, object] = {
-            "by rule": dict(counts),
+            "by rule": dict(ctx.counts),
             "reference": source.name if source is not None else "embedded",
         }
-        return PassResult(changed=counts.total(), notes=notes)
+        return PassResult(changed=ctx.counts.total(), notes=notes)
 
-    def _restore(self, model: Model, tables: embedded_tags.Tables, parts: Parts) -> Counter[str]:
+    def _restore(self, model: Model, tables: embedded_tags.Tables, parts: Parts, ctx: PassContext) -> None:
         """Give nodes that the model's own table lists the very tags they had; those in their metadata are as good."""
-        counts: Counter[str] = Counter()
-        kept: dict[embedded_tags.Record, Attribution] = {}
         for node in model.nodes():
             if node.attribution is not None:
                 continue
             record = embedded_tags.read_node(node.metadata) if node.metadata else None
             found = (parts.own(node, record, node.metadata), True) if record is not None else tables.find(node)
             if found is not None and found[1]:
-                attribution = kept.get(found[0])
-                if attribution is None:
-                    attribution = kept[found[0]] = found[0].attribution(self.name)
-                node.attribute_to(attribution)
-                counts["own tag"] += 1
-        return counts
+                held, key = found[0], embedded_tags.NODES if record is None else embedded_tags.PATH
+                ctx.attribute(
+                    node, held.path, held.source, held.rule, (key,), confidence=held.confidence, counted=OWN_TAG
+                )
 
     def _read(self, source: Path, ctx: PassContext) -> ReferenceIndex:
         if source.suffix == ".json":
@@ -92,16 +86,6 @@ class ReferenceAttribution(Pass):
         reference = load_model(source)
         _attribute_fully(reference, ctx)
         return ReferenceIndex.of_model(reference)
-
-    def _attribute(
-        self, node: Node, path: str, rule: str, share: float, shared: dict[tuple[str, str, float], Attribution]
-    ) -> None:
-        key = (path, rule, share)
-        attribution = shared.get(key)
-        if attribution is None:
-            certain = round(min(confidence(rule), share), 2)
-            attribution = shared[key] = Attribution(path, Source.REFERENCE, rule, certain, (), self.name)
-        node.attribute_to(attribution)
 
 
 def _attribute_fully(reference: Model, ctx: PassContext) -> None:

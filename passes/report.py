@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelexport.ir.attribution import Source
+from modelexport.ir.io.embedded_tags import Record
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.modules.levels import add_levels
@@ -69,27 +70,34 @@ def model_summary(model: Model, label: str | None = None, *, nodes: Iterable[Nod
     }
 
 
-def sources_line(model: Model) -> str:
-    """Coverage in one line: ``120 nodes: 98 scope, 20 inherited, 2 fallback``."""
+def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> str:
+    """Coverage in one line: ``120 nodes: 98 scope, 20 inherited, 2 fallback``.
+
+    Args:
+        written: the tags to count, as :func:`modelexport.ir.io.merged_tags.tags_in_file` gives those of a file; the
+            attributions in memory unless given.
+    """
     counts: Counter[Source | None] = Counter()
     for node in model.nodes():
-        attribution = node.attribution
-        counts[None if attribution is None else attribution.source] += 1
+        origin = node.attribution if written is None else written.get(node)
+        counts[None if origin is None else origin.source] += 1
+    if written is not None and not written:
+        return f"{counts.total()} node{'' if counts.total() == 1 else 's'}, 0 tags written"
     parts = [f"{counts[source]} {source}" for source in Source if counts[source]]
     if parts and counts[None]:
         parts.append(f"{counts[None]} without tag")
     total = f"{counts.total()} node{'' if counts.total() == 1 else 's'}"
     if not parts:
         return total
-    return f"{total}: {', '.join(parts)}; {confidence_text(confidences(model.nodes()))}"
+    return f"{total}: {', '.join(parts)}; {confidence_text(confidences(model.nodes(), written))}"
 
 
-def confidences(nodes: Iterable[Node]) -> dict[str, Any]:
+def confidences(nodes: Iterable[Node], written: Mapping[Node, Record] | None = None) -> dict[str, Any]:
     """``{mean, sure, likely, guess}`` of the tagged ones of ``nodes``: a mean, null without any, and three counts."""
     counts = dict.fromkeys(("sure", "likely", "guess"), 0)
     total = 0.0
     for node in nodes:
-        attribution = node.attribution
+        attribution = node.attribution if written is None else written.get(node)
         if attribution is not None:
             share = round(attribution.confidence, 2)  # as it is written
             total += share
@@ -107,6 +115,15 @@ def says_nothing(model: Model) -> bool:
     """Whether nothing in the file names a module: all tags are fallback, or rest on nothing else."""
     held = [node.attribution for node in model.nodes() if node.attribution is not None]
     return bool(held) and all(each.source in (Source.FALLBACK, Source.INHERITED) for each in held)
+
+
+def unwritten(model: Model, written: Mapping[Node, Record]) -> int:
+    """How many nodes have another module in memory than in the file, or none there."""
+    count = 0
+    for node in model.nodes():
+        attribution, record = node.attribution, written.get(node)
+        count += attribution is not None and (record is None or record.path != attribution.path)
+    return count
 
 
 def _modules(

@@ -18,8 +18,8 @@ from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
-from modelexport.passes.evidence.inference.confidence import confidence
-from modelexport.passes.evidence.names.anchors import anchors, is_used_above
+from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
+from modelexport.passes.evidence.names.anchors import anchors, is_used_above, weights_read
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.prefixes import Prefixes
@@ -37,10 +37,11 @@ from modelexport.passes.evidence.records.torch_metadata import (
 )
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
+OWN_TAG = "own tag"  # how tags that the file itself has are counted
 _SCOPES_PER_NODE = 4  # more than any exporter makes
 _READ = frozenset((*embedded_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
-_STACKED = "torch-name-scopes"
+_IN_DOC = "doc_string"
 _BY_NAME, _BY_VALUE, _FUSED, _COUNTED = "node-name", "output-name", "fused-name", "call-number"
 
 
@@ -50,21 +51,20 @@ class ScopeAttribution(Pass):
 
     name: ClassVar[str] = "scope-attribution"
     establishes: ClassVar[frozenset[Fact]] = frozenset({Fact.SCOPED})
+    reads_weights: ClassVar[bool] = False
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class. Damaged records are ignored with one warning per kind."""
-        return _Run(model, self.name).go(ctx)
+        """Damaged records are ignored with one warning per kind."""
+        return _Run(model, ctx).go()
 
 
 class _Run:
     """One run over one model."""
 
-    def __init__(self, model: Model, by: str) -> None:
+    def __init__(self, model: Model, ctx: PassContext) -> None:
         self.model = model
-        self.by = by
-        self.counts: Counter[str] = Counter()
+        self.ctx = ctx
         self.damaged: Counter[str] = Counter()
-        self.changed = 0
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.prefixes = Prefixes.of(model)
         self.parameters = ParameterIndex.of(model, self.prefixes)
@@ -79,8 +79,7 @@ class _Run:
             limit,
             model.modules.called_by,
         )
-        self.shared: dict[tuple[str, str], Attribution] = {}
-        self.kept: dict[Record, Attribution] = {}
+        self.kept: dict[tuple[Record, str], Attribution] = {}
         self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
@@ -94,7 +93,8 @@ class _Run:
             index.add(path)
         return index
 
-    def go(self, ctx: PassContext) -> PassResult:
+    def go(self) -> PassResult:
+        ctx = self.ctx
         tables = self._tables(ctx)
         self.tabled = tables is not None  # then every module that was seen is in the table
         for graph in self.model.graphs():
@@ -112,7 +112,7 @@ class _Run:
         self._name_modules()
         for kind, count in self.damaged.items():
             ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
-        return PassResult(changed=self.changed, notes={"by rule": dict(self.counts)})
+        return PassResult(changed=ctx.counts.total(), notes={"by rule": {}})
 
     def _tables(self, ctx: PassContext) -> Tables | None:
         self.parts = parts_of(self.model, ctx.warnings)
@@ -181,11 +181,11 @@ class _Run:
                 embedded_tags.read_node(carried) if carried is not None and embedded_tags.PATH not in metadata else None
             )
             if record is not None:
-                return self._keep(node, self.parts.own(node, record, carried or {}))
+                return self._keep(node, self.parts.own(node, record, carried or {}), _IN_DOC)
         if metadata:
             record = embedded_tags.read_node(metadata)
             if record is not None:
-                return self._keep(node, self.parts.own(node, record, metadata))
+                return self._keep(node, self.parts.own(node, record, metadata), embedded_tags.PATH)
             if embedded_tags.PATH in metadata:
                 self.damaged["htp"] += 1
         if tables is not None:
@@ -193,35 +193,37 @@ class _Run:
             if found is not None:
                 record, same = found
                 if same:
-                    return self._keep(node, record)
-                return self._set(node, record.path, "table-output", Source.REFERENCE)
+                    return self._keep(node, record, embedded_tags.NODES)
+                evidence = (embedded_tags.NODES, node.first_output)
+                return self._set(node, record.path, "table-output", evidence, Source.REFERENCE)
         if metadata:
             stack = self._stack(metadata)
             if stack is not None:
-                return self._set(node, self._joined(stack, base), stack.rule)
+                return self._set(node, self._joined(stack, base), stack.rule, (stack.key, stack.path or "."))
             if self._winml(node, metadata):
                 return None
         scoped = self.scoped.get(node)
         if scoped is not None:
             if node in self.apart:
-                return self._set(node, self.apart[node], scoped[1])
+                return self._set(node, self.apart[node], scoped[1], _read(*scoped))
             attribution = self.by_scope.get(scoped)
             if attribution is not None:
-                return self._put(node, attribution, attribution.rule)
+                return self.ctx.attribute_as(node, attribution)
             scope, rule = scoped
             path = self.walk.path(scope)
             if scope in self.walk.counted:
                 rule = _COUNTED
             if self.exact and rule == _BY_NAME and path in self.model.modules:
                 rule = "node-name-table"
-            if (path, rule) in self.shared or is_path(path):
-                self._set(node, path, rule)
+            if is_path(path):
+                self._set(node, path, rule, _read(*scoped))
                 assert node.attribution is not None
                 self.by_scope[scoped] = node.attribution
                 return None
         record = made_of(tables, node) if tables is not None else None
         if record is not None:
-            self._set(node, record.path, "table-prefix", Source.REFERENCE)
+            evidence = (embedded_tags.NODES, node.name or node.first_output)
+            self._set(node, record.path, "table-prefix", evidence, Source.REFERENCE)
         return None
 
     def _apply_schemes(self) -> None:
@@ -233,8 +235,12 @@ class _Run:
             if not path:
                 path = self._bases(node.graph)  # names in a body may be relative to it
             if is_path(path):
-                self._set(node, path, rule, Source.PARAMETER if by_weight else Source.SCOPE)
-                self.model.modules.ensure(path)
+                evidence: tuple[str, ...] = ("name", node.name or node.first_output)
+                if by_weight:
+                    evidence = weights_read(node, self.parameters, path) or evidence
+                source = Source.PARAMETER if by_weight else Source.SCOPE
+                share = confidence(rule, default=UNMEASURED)
+                self.ctx.attribute(node, self.model.modules.canonical(path), source, rule, evidence, confidence=share)
 
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""
@@ -244,32 +250,32 @@ class _Run:
             for node, path, rule in anchors(graph, self.parameters):
                 uses = self.model.modules.uses(path)
                 if node.attribution is None and len(uses) == 1 and not is_used_above(node, uses[0]):
-                    self._set(node, uses[0], rule, Source.PARAMETER)
+                    self._set(node, uses[0], rule, weights_read(node, self.parameters, path), Source.PARAMETER)
 
-    def _keep(self, node: Node, record: Record) -> None:
-        attribution = self.kept.get(record)
-        if attribution is None:
-            attribution = self.kept[record] = record.attribution(self.by)
-            module = self.model.modules.get(record.path)
-            if module is None:
-                self.model.modules.add(Module(record.path, tag=record.tag))
-            elif record.tag and not module.tag and not module.cls:
-                module.tag = record.tag
-                self.model.modules.touch()
-        self._put(node, attribution, "own tag")
+    def _keep(self, node: Node, record: Record, key: str) -> None:
+        """Take a tag of our own over as it is; ``key`` says where it stood."""
+        attribution = self.kept.get((record, key))
+        if attribution is not None:
+            return self.ctx.attribute_as(node, attribution, OWN_TAG)
+        module = self.model.modules.get(record.path)
+        if module is None:
+            self.model.modules.add(Module(record.path, tag=record.tag))
+        elif record.tag and not module.tag and not module.cls:
+            module.tag = record.tag
+            self.model.modules.touch()
+        self.kept[record, key] = self.ctx.attribute(
+            node,
+            record.path,
+            record.source,
+            record.rule,
+            (key, record.tag),
+            confidence=record.confidence,
+            counted=OWN_TAG,
+        )
+        return None
 
-    def _set(self, node: Node, path: str, rule: str, source: Source = Source.SCOPE) -> None:
-        attribution = self.shared.get((path, rule))
-        if attribution is None:
-            path = self.model.modules.canonical(path)
-            attribution = Attribution(path, source, rule, confidence(rule), (), self.by)
-            self.shared[path, rule] = attribution
-        self._put(node, attribution, rule)
-
-    def _put(self, node: Node, attribution: Attribution, kind: str) -> None:
-        node.attribute_to(attribution)
-        self.counts[kind] += 1
-        self.changed += 1
+    def _set(self, node: Node, path: str, rule: str, evidence: tuple[str, ...], source: Source = Source.SCOPE) -> None:
+        self.ctx.attribute(node, self.model.modules.canonical(path), source, rule, evidence)
 
     def _stack(self, metadata: Mapping[str, str]) -> Stack | None:
         key, namespace = stack_key(metadata), None
@@ -322,19 +328,24 @@ class _Run:
             for depth in range(len(segments)):
                 _declare(self.model.modules, ".".join(segments[1 : depth + 1]), segments[depth].split(".")[0])
             self.winml[tag] = path
-        self._set(node, path, "winml-tag")
+        self._set(node, path, "winml-tag", (WINML_TAG, tag))
         return True
 
     def _name_modules(self) -> None:
         """Record every scope that was seen as a module that is called."""
         modules = self.model.modules
-        if self.exact or not self.changed:
+        if self.exact or not self.ctx.counts:
             return
         for path in self.walk.called().values() if self.scoped and not self.tabled else ():
             if path not in modules and is_path(path):
                 modules.add(Module(path))
         if self.scoped or len(modules):
             modules.ensure("")
+
+
+def _read(scope: str, rule: str) -> tuple[str, str]:
+    """Where a scope was read, and the scope."""
+    return ("output" if rule == _BY_VALUE else "name", scope)
 
 
 def _declare(modules: ModuleTable, path: str, cls: str) -> None:

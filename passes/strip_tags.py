@@ -23,9 +23,10 @@ class StripTags(Pass):
 
     name: ClassVar[str] = "strip-tags"
     invalidates: ClassVar[frozenset[Fact]] = frozenset({Fact.EMBEDDED})
+    reads_weights: ClassVar[bool] = False
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class. A file that was never tagged is left alone."""
+        """A file that was never tagged is left alone."""
         changed = 0
         patches: dict[tuple[str, ...], Mapping[str, str | None]] = {}
         for node in model.nodes():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
@@ -19,12 +19,10 @@ from modelexport.passes.pipeline.traces import adopt_modules, open_trace
 from modelexport.passes.running.graph_values import fit_inputs
 
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
-FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name", "owner-scope"})
+FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name"})
 
-_ON_RECORD, _AGREED = (
-    4,
-    0.5,
-)  # traces of the same model agree with two thirds of the tags on record even after quantisation
+# Traces of the same model agree with two thirds of the tags on record even after quantisation.
+_ON_RECORD, _AGREED = 4, 0.5
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class ValueAttribution(Pass):
     examples: int = 1
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class.
+        """Run the graph on the recorded inputs and compare.
 
         Raises:
             InputError: no trace was given, or it can't be read.
@@ -71,9 +69,10 @@ class ValueAttribution(Pass):
             ctx.warnings.append(f"value-attribution: the trace is not used: {said}, so it is of another model")
             return PassResult(notes=notes)
         adopt_modules(model, trace)
-        changed, replaced = apply(best, self.name)
-        changed += use_first_names(model, trace, self.name)
-        notes |= {"by rule": dict(Counter(answer.rule for answer in best.values())), "replaced names": replaced}
+        changed, replaced = apply(best, ctx)
+        changed += use_first_names(model, trace, ctx)
+        notes |= {"by rule": {}, "answers by rule": dict(Counter(each.rule for each in best.values()))}
+        notes["replaced names"] = replaced
         return PassResult(changed=changed, notes=notes)
 
     def _example(
@@ -136,9 +135,8 @@ def first_names(trace: Trace) -> dict[str, str]:
     return {alias: module.path for module in trace.modules for alias in module.aliases if alias not in used}
 
 
-def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
+def apply(best: dict[Node, Answer], ctx: PassContext) -> tuple[int, int]:
     """Set attributions where there is none, or one that the answer beats: (nodes changed, name tags replaced)."""
-    shared: dict[Answer, Attribution] = {}
     changed = replaced = 0
     for node, answer in best.items():
         held = node.attribution
@@ -146,26 +144,21 @@ def apply(best: dict[Node, Answer], by: str) -> tuple[int, int]:
             if held.path == answer.path or not _beats(answer, held):
                 continue
             replaced += held.rule in FROM_NAMES
-        attribution = shared.get(answer)
-        if attribution is None:
-            attribution = Attribution(answer.path, Source.VALUE, answer.rule, answer.confidence, answer.evidence, by)
-            shared[answer] = attribution
-        node.attribute_to(attribution)
+        evidence = answer.evidence or (node.first_output,)
+        ctx.attribute(node, answer.path, Source.VALUE, answer.rule, evidence, confidence=answer.confidence)
         changed += 1
     return changed, replaced
 
 
-def use_first_names(model: Model, trace: Trace, by: str) -> int:
+def use_first_names(model: Model, trace: Trace, ctx: PassContext) -> int:
     """Nodes tagged with another name of a module that the trace knows get its first name."""
     first = first_names(trace)
-    shared: dict[Attribution, Attribution] = {}
     changed = 0
     for node in model.nodes() if first else ():
         held = node.attribution
         if held is not None and held.path in first:
-            if held not in shared:
-                shared[held] = replace(held, path=first[held.path], by=by)
-            node.attribute_to(shared[held])
+            evidence = held.evidence or (held.path,)
+            ctx.attribute(node, first[held.path], held.source, held.rule, evidence, confidence=held.confidence)
             changed += 1
     return changed
 

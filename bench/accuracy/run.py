@@ -78,15 +78,16 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     import variants
 
     from modelexport.ir.io.reader import from_proto
-    from modelexport.ir.node import Node
-    from modelexport.passes import PassContext, PassManager, Pipeline
+    from modelexport.passes import PassManager, Pipeline
+    from modelexport.passes.evidence.inference.calibration import CalibrationContext
 
     truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
     proto = onnx.load(file)
     before = variants.strip(proto) if stripped else {}
     model = from_proto(proto, path=file)
-    rests: dict[Node, tuple[object, ...]] = {}
-    PassManager(Pipeline.parse(pipeline), verify_each=False, context=PassContext(**files, situations=rests)).run(model)
+    context = CalibrationContext(**files)
+    PassManager(Pipeline.parse(pipeline), verify_each=False, context=context).run(model)
+    rests = context.situations
     case = f"{file.parent.name}.{file.stem}"
     for node in model.nodes():
         output = before.get(node.first_output, node.first_output)

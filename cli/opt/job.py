@@ -17,7 +17,9 @@ from modelexport.cli import tables
 from modelexport.cli.opt.options import STREAM, Options
 
 if TYPE_CHECKING:
+    from modelexport.ir.io.embedded_tags import Record
     from modelexport.ir.model import Model
+    from modelexport.ir.node import Node
     from modelexport.passes.pipeline.base import PassContext
     from modelexport.passes.pipeline.reproducer import Reproducer
     from modelexport.passes.pipeline.run import Instrument, RunReport
@@ -28,6 +30,8 @@ class Job:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.written: dict[Node, Record] | None = None  # the tags that the written file has
+        self.is_stale = False  # whether they are others than this run's
 
     def run(self) -> int:
         """Do it, and return the exit status. Raises ModelExportError, click.UsageError and out.ReaderGone."""
@@ -76,6 +80,7 @@ class Job:
         refused = bool(problems) and not self.options.keep_going
         if not refused:
             self._write(model)
+            self._look_at_tags(model, run)
         self._times(run)
         self._print(model, run, silent=refused and self.options.output is not None)
         return out.FINDINGS if problems else 0
@@ -142,6 +147,25 @@ class Job:
             with atomic_output(Path(self.options.sidecar_target)) as stream:
                 self._write_hierarchy(model, stream)
 
+    def _look_at_tags(self, model: Model, run: RunReport) -> None:
+        """What tags the written model has, and a warning where they are not those of this run."""
+        if self.options.output is None or self.options.dry_run or self.options.emit != "onnx":
+            return
+        from modelexport.ir.facts import Fact
+        from modelexport.ir.io.merged_tags import tags_in_file
+        from modelexport.passes.report import unwritten
+
+        if Fact.EMBEDDED in run.facts:  # the file says what the IR says; verified
+            return
+        self.written = tags_in_file(model)
+        decided = [each.step for each in run.runs if Fact.EMBEDDED in (*each.step.establishes, *each.step.invalidates)]
+        stripped = bool(decided) and decided[-1].name == "strip-tags"
+        count = 0 if stripped else unwritten(model, self.written)
+        self.is_stale = count > 0
+        if count and not self.options.quiet:
+            name = "the model on stdout" if self.options.output == STREAM else str(self.options.output)
+            out.warn(f"{name}: the tags of {count} nodes are not those of this run; add attribute-embedding")
+
     def _write_main(self, model: Model) -> None:
         if self.options.output is None:
             return
@@ -198,7 +222,7 @@ class Job:
     def _named_output(self) -> str:
         """The model that reports and sidecars speak of: the output, else the input."""
         writes = self.options.output not in (None, STREAM) and self.options.emit == "onnx" and not self.options.dry_run
-        return str(self.options.output if writes else self.options.input)
+        return str(self.options.output if writes and not self.is_stale else self.options.input)
 
     def _print(self, model: Model, run: RunReport, *, silent: bool) -> None:
         """The result on stdout. ``silent``: what was to be written was not, so only what was asked for is printed."""
@@ -228,7 +252,8 @@ class Job:
         if self.options.report == "table" or (wanted and decisions is None):
             tables.print_report(model_summary(model, self._named_output()), to_stderr=stdout_taken, depth=depth)
         elif writes and not silent and not self.options.quiet:
-            out.say(f"{self.options.output if self.options.output != STREAM else 'stdout'}: {sources_line(model)}")
+            where = self.options.output if self.options.output != STREAM else "stdout"
+            out.say(f"{where}: {sources_line(model, self.written)}")
 
     # Talk
 

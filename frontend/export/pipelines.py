@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from modelexport.ir.facts import Fact
-from modelexport.passes.pipeline.base import Pass
 from modelexport.passes.pipeline.text import Element, Pipeline
 
 if TYPE_CHECKING:
     from modelexport.frontend.settings import Settings
 
 SCOPES, EMBEDDING, VALUES = "scope-attribution", "attribute-embedding", "value-attribution"
-_WITHOUT_WEIGHTS = frozenset(
-    {SCOPES, EMBEDDING, "context-inheritance", "fallback-tagging", "coverage-validation", "strip-tags"}
-)
 _INSTEAD_OF_SCOPES = {"trace": "value-attribution,parameter-attribution", "parameter": "parameter-attribution"}
 
 
@@ -34,8 +29,8 @@ class Plan:
 
     @property
     def annotates_only(self) -> bool:
-        """Whether every pass is one of those that never read the weights or change the graph."""
-        return all(step.name in _WITHOUT_WEIGHTS for step in self.pipeline)
+        """Whether no pass reads the weights or changes the graph."""
+        return all(step.metadata_only and not step.reads_weights for step in self.pipeline)
 
     def recorded(self) -> str:
         """The text that files carry."""
@@ -63,16 +58,10 @@ def build_pipeline(settings: Settings, *, traced: bool = True) -> Plan:
         elif element.step.name == EMBEDDING and not settings.embed:
             continue
         else:
-            elements.append(Element(_fitted(element.step, settings), element.named, element.column))
+            elements.append(Element(element.step.fitted(torch_nn=settings.torch_nn), element.named, element.column))
     return Plan(Pipeline(tuple(element.step for element in elements), tuple(elements)), assume)
 
 
 def has_onnxruntime() -> bool:
     """Whether graphs can be run here."""
     return find_spec("onnxruntime") is not None
-
-
-def _fitted(step: Pass, settings: Settings) -> Pass:
-    if settings.torch_nn or "torch_nn" not in {entry.name for entry in dataclasses.fields(step)}:
-        return step
-    return dataclasses.replace(step, torch_nn=False)  # type: ignore[call-arg]

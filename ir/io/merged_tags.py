@@ -112,6 +112,28 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
     return Parts(model, [Part(*each[:2], segment, each[2]) for each, segment in zip(held, segments, strict=True)])
 
 
+def tags_in_file(model: Model) -> dict[Node, Record]:
+    """The tags that the file of ``model`` has, or will have when it is written: in node metadata, doc strings or table.
+
+    Nodes without one are left out; a damaged table counts as none.
+    """
+    parts = parts_of(model, [])
+    tables = parts.tables()
+    found: dict[Node, Record] = {}
+    keys = frozenset(embedded_tags.NODE_KEYS)
+    for node in model.nodes():
+        carried: Mapping[str, str] = node.metadata if node.has_metadata(keys) else {}
+        held = embedded_tags.read_node(carried) if carried else None
+        if held is None and node.has_doc_string:
+            carried = embedded_tags.tag_in_doc(node.doc_string) or {}
+            held = embedded_tags.read_node(carried)
+        if held is not None:
+            found[node] = parts.own(node, held, carried)
+        elif tables is not None and (row := tables.find(node)) is not None and row[1]:
+            found[node] = row[0]
+    return found
+
+
 def _prefixes(digest: str, table: Table | None, names: set[str], model: Model, alone: bool) -> list[str]:
     """The prefixes under which a table's names are in the file; more than one where a model was merged with itself."""
     if table is None:

@@ -70,7 +70,7 @@ class PassManager:
         given = self.context or PassContext()
         pipeline = with_kept_options(self.pipeline, pipeline_of(model.metadata))
         ctx = replace(given, pipeline=given.pipeline or pipeline.recorded(), warnings=list(given.warnings), done=[])
-        report = RunReport(str(pipeline), warnings=ctx.warnings)
+        report = RunReport(str(pipeline), warnings=ctx.warnings, facts=dict.fromkeys(self.assume, ""))
         for instrument in self.instruments:
             instrument.start(model, pipeline)
         try:
@@ -113,6 +113,9 @@ class PassManager:
             raise
         report.runs.append(run)
         ctx.done.append(element.step)
+        step = element.step
+        report.facts = {fact: by for fact, by in report.facts.items() if fact not in step.invalidates}
+        report.facts.update(dict.fromkeys(step.establishes, step.name))
 
     def _tell_failed(self, model: Model, run: PassRun, error: BaseException) -> None:
         for instrument in self.instruments:

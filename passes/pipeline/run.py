@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modelexport.ir.errors import CoverageValidationError
+from modelexport.ir.facts import Fact
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.base import Pass, PassResult
 from modelexport.passes.pipeline.text import Pipeline
@@ -37,12 +38,19 @@ class PassRun:
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did. ``findings`` are failed coverage validations that the run was told to go on after."""
+    """What a run did.
+
+    Attributes:
+        findings: failed coverage validations that the run was told to go on after.
+        facts: what holds of the model at the end, each with the name of the pass that established it; "" where it was
+            assumed.
+    """
 
     pipeline: str
     runs: list[PassRun] = field(default_factory=list)
     findings: list[CoverageValidationError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    facts: dict[Fact, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> int:

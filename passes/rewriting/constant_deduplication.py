@@ -27,7 +27,6 @@ class ConstantDeduplication(Pass):
     max_bytes: int = 65536
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class."""
         merged = sum(self._merge(graph) for graph in list(model.graphs()) if graph.is_sorted)
         return PassResult(merged, merged > 0, {"merged": merged})
 

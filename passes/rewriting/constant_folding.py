@@ -42,7 +42,6 @@ class ConstantFolding(Pass):
     max_bytes: int = 65536
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        """See the class."""
         folded = removed = 0
         for graph in list(model.graphs()):
             known = _Constants(graph, self.max_bytes)

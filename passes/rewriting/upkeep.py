@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.merged_tags import parts_of
@@ -73,16 +75,14 @@ def _carries(node: Node) -> bool:
     return embedded_tags.PATH in node.metadata or embedded_tags.tag_in_doc(node.doc_string) is not None
 
 
-def fill_gaps(model: Model, ctx: PassContext, by: str) -> dict[str, int]:
+def fill_gaps(model: Model, ctx: PassContext) -> dict[str, int]:
     """Attribute what is left as context-inheritance and fallback-tagging do. Returns the count of each rule."""
-    counts: dict[str, int] = {}
     if all(node.attribution is not None for node in model.nodes()):
-        return counts
-    for result in (ContextInheritance().attribute(model, ctx, by), FallbackTagging().attribute(model, by)):
-        noted = result.notes["by rule"]
-        assert isinstance(noted, dict)
-        counts.update(noted)
-    return counts
+        return {}
+    before = Counter(ctx.counts)
+    ContextInheritance().attribute(model, ctx)
+    FallbackTagging().attribute(model, ctx)
+    return dict(ctx.counts - before)
 
 
 def embed_again(model: Model, ctx: PassContext, embedding: AttributeEmbedding | None) -> None:

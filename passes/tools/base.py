@@ -80,7 +80,7 @@ class ToolPass(Pass):
         known = has_attributions(model, self.name, ctx.warnings)
         embedding = embedding_of(model, ctx)
         if embedding is not None and known:
-            fill_gaps(model, ctx, self.name)
+            fill_gaps(model, ctx)
         complete = all(node.attribution is not None for node in model.nodes())
         chosen = {key: selected(model, self.name, key, text).nodes for key, text in self.selectors().items()}
         self.prepare(model)
@@ -102,7 +102,7 @@ class ToolPass(Pass):
         model.become(made)
         report = carry(model, before, self.name) if known else None
         if report is not None and complete:
-            report.by_rule.update(fill_gaps(model, ctx, self.name))
+            report.by_rule.update(fill_gaps(model, ctx))
         if old_names is not None and any(embedded_tags.OLD_NAME in node.metadata for node in model.nodes()):
             model.patch_metadata({embedded_tags.OLD_NAMES: old_names})
         embed_again(model, ctx, embedding)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import architectures
 import ground_truth
@@ -19,8 +20,11 @@ from torch import Tensor, nn
 from modelexport.frontend.export.exporter import HierarchyExporter
 from modelexport.frontend.inputs.options import read_options
 from modelexport.frontend.monitor.data import HTPExportStep
-from modelexport.ir import errors
+from modelexport.ir import Model, errors
 from modelexport.ir.errors import ConfigError, ExportError, InputError, MemoryLimitExceeded, PipelineError
+from modelexport.ir.io.weights import Weights
+from modelexport.passes import Pass, PassContext, PassResult
+from modelexport.passes.pipeline import registry
 
 
 def small() -> nn.Module:
@@ -162,6 +166,34 @@ def test_pipelines(tmp_path: Path) -> None:
     with pytest.raises(PipelineError):
         export(tmp_path / "no.onnx", pipeline="no-such-pass")
     assert not (tmp_path / "no.onnx").exists()
+
+
+@dataclass(frozen=True)
+class LargestWeight(Pass):
+    """Note the largest weight."""
+
+    name: ClassVar[str] = "largest-weight"
+    reads_weights: ClassVar[bool] = True
+
+    def run(self, model: Model, ctx: PassContext) -> PassResult:
+        weights = Weights(model)
+        arrays = [weights.read(model.main, name) for name in model.main.initializers]
+        model.patch_metadata({"largest": f"{max(float(np.abs(array).max()) for array in arrays):.6f}"})
+        return PassResult()
+
+
+def test_a_pass_that_reads_weights_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export keeps weights apart from the graph only while no pass says that it reads them."""
+    monkeypatch.setitem(registry.PASSES, "largest-weight", LargestWeight)  # type: ignore[arg-type]
+    registry._default.cache_clear()
+    try:
+        model = small()
+        export(tmp_path / "m.onnx", model, pipeline="htp,largest-weight")
+    finally:
+        registry._default.cache_clear()
+    largest = max(float(parameter.detach().abs().max()) for parameter in model.parameters())
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert metadata["largest"] == f"{largest:.6f}"
 
 
 class Recording:

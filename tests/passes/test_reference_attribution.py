@@ -110,7 +110,7 @@ def test_numbers_are_never_cut_off_names() -> None:
         "agraph (float[N] X) => (float[N] Y) {\n [linear_12_fused] a = Relu (X)\n [linear_1_3] Y = Relu (a)\n}"
     )
     fused, other = model.nodes()
-    assert index.find(fused) == ("twelfth", "reference-prefix", 1.0)
+    assert index.find(fused) == ("twelfth", "reference-prefix", 1.0, "linear_12")
     assert index.find(other) is None
 
 
@@ -126,8 +126,8 @@ def test_sidecar_content() -> None:
     )
     model = make_model("agraph (float[N] X) => (float[N] b) {\n [first] z = Relu (X)\n b = Relu (z)\n}")
     first, second = model.nodes()
-    assert index.find(first) == ("enc", "reference-node-name", 0.9)
-    assert index.find(second) == ("", "reference-output-name", 0.5)
+    assert index.find(first) == ("enc", "reference-node-name", 0.9, "first")
+    assert index.find(second) == ("", "reference-output-name", 0.5, "b")
     index.declare(model.modules)
     assert model.modules["enc"].cls == "my.Encoder"
 

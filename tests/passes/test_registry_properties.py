@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from modelexport.ir import load_model
+from modelexport.ir import load_model, save_model
 from modelexport.ir.attribution import Source
+from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.writer import to_bytes
 from modelexport.ir.model import Model
 from modelexport.passes import PassManager, Pipeline
@@ -44,6 +46,8 @@ ASKING = {"attribute-embedding", "coverage-validation", "node-naming", "layer-an
 OPTIONS = {"layer-annotation": "{depth=1}", "extract-module": "{paths=.}"}  # of passes that can't do without
 _FOLDER = "modelexport.passes.tools."
 TOOLS = {name for name, target in PASSES.items() if target.startswith(_FOLDER)}  # what others do is theirs to promise
+_BEFORE = {"context-inheritance": ("scope-attribution",), "fallback-tagging": ("scope-attribution",)}
+_BEFORE |= dict.fromkeys(ASKING, ("fallback-tagging",))
 
 
 class Block(torch.nn.Module):
@@ -145,6 +149,32 @@ def test_a_pipeline_then_strip_gives_the_original_bytes(pipeline: str, kind: str
     stripped = load_model(tagged)
     PassManager(Pipeline.parse("strip-tags")).run(stripped)
     assert to_bytes(stripped) == source
+
+
+@pytest.mark.parametrize("kind", ["text", "torchscript", "dynamo"])
+@pytest.mark.parametrize("name", sorted(PASSES.keys() - TOOLS))
+def test_every_attribution_says_what_it_read(name: str, kind: str, graphs: dict[str, bytes], tmp_path: Path) -> None:
+    """Every attribution of every registered pass has evidence, whether the names, the tags or nothing is left."""
+    tagged = load_model(graphs[kind])
+    PassManager("htp").run(tagged)
+    reference = tmp_path / "reference.onnx"
+    save_model(tagged, reference)
+    nameless = load_model(graphs[kind]).proto
+    for graph in (nameless.graph, *nameless.functions):
+        for node in graph.node:
+            node.ClearField("name")
+            del node.metadata_props[:]
+    sources = [load_model(graphs[kind]), load_model(reference), from_proto(nameless)]
+    for model in sources:
+        for before in _BEFORE.get(name, ()):
+            run_pass(before, model, named=True)
+        held = {node: node.attribution for node in model.nodes()}
+        run_pass(name + OPTIONS.get(name, ""), model, reference=reference, named=True)
+        for node in model.nodes():
+            made = node.attribution
+            if made is not None and made is not held.get(node):
+                assert made.evidence and all(isinstance(each, str) for each in made.evidence), (node, made)
+                assert any(made.evidence), (node, made)
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "dynamo"])

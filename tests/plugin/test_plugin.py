@@ -12,8 +12,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from modelexport.ir.io.embedded_tags import pipeline_of
 from modelexport.passes.testing.text import read_text
 
+_PATH = os.environ.get("PYTHONPATH", "")  # where the package under test may be
 SAMPLE = Path(__file__).parent / "sample_package"
 MODEL = 'g (float[N] X) => (float[N] Y) { a = Relu (X) ["/head/Neg"] Y = Neg (a) }'
 
@@ -47,7 +49,7 @@ def htp_opt(folder: Path, *arguments: str, plugins: tuple[Path, ...]) -> subproc
     return subprocess.run(
         [sys.executable, "-m", "modelexport.cli.htp_opt", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, plugins))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*map(str, plugins), _PATH]))},
         capture_output=True,
         text=True,
     )
@@ -62,7 +64,7 @@ def test_a_pass_of_a_plugin_runs_by_name(folder: Path, plugin: Path) -> None:
     assert done.returncode == 0, done.stderr
     relu = {p.key: p.value for p in onnx.load(folder / "out.onnx").graph.node[0].metadata_props}
     assert (relu["htp.path"], relu["htp.rule"], relu["htp.confidence"]) == ("act", "relu", "0.75")
-    recorded = {p.key: p.value for p in onnx.load(folder / "out.onnx").metadata_props}["htp.pipeline"]
+    recorded = pipeline_of({p.key: p.value for p in onnx.load(folder / "out.onnx").metadata_props})
     assert recorded.startswith("relu-attribution{path=act confidence=0.75},scope-attribution")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelexport.ir.attribution import Attribution, Source
+from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 
 _GUESSED = (Source.INHERITED, Source.FALLBACK)
@@ -26,3 +27,9 @@ def cap_bodies(model: Model, by: str) -> None:
             if found is None:
                 found = lowered[key] = replace(held, confidence=owner.confidence)
             node.attribute_to(found)
+
+
+def limit_in(graph: Graph) -> float:
+    """The confidence of the node that a body belongs to: what inherits inside is never surer."""
+    owner = graph.owner.attribution if graph.owner is not None else None
+    return owner.confidence if owner is not None else 1.0

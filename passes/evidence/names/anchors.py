@@ -15,6 +15,7 @@ INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "ini
 SEVERAL = "initializer-several"
 FOLDED = "initializer-folded"
 _SCALING = ("Mul", "Sub", "Div")  # of a weight by its scale and zero point
+_LOOKED_THROUGH = 64  # values between a node and its weight: casts, transposes, dequantisation
 _FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
 
 
@@ -64,6 +65,29 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
             yield node, path, SHARED
         else:
             yield node, path, FOLDED if _has_folded_norm(node) else INITIALIZER
+
+
+def weights_read(node: Node, parameters: ParameterIndex, path: str) -> tuple[str, ...]:
+    """Names of the parameters that place ``node`` at or above ``path``, else of what they come through."""
+    graph = node.graph
+    owned = [value for value in node.inputs if parameters.owner.get(value) == path]
+    owned += [value for value in node.outputs if parameters.owner.get(value) == path]
+    if owned:
+        return tuple(owned)
+    found: dict[str, None] = {}
+    waiting = [value for value in node.inputs if value]
+    seen: set[str] = set()
+    while waiting and len(seen) < _LOOKED_THROUGH:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        maker = graph.producer(value)
+        if value in parameters.owner:
+            found[value] = None
+        elif maker is not None and category(maker.op_type) in CARRIERS:
+            waiting += filter(None, maker.inputs)
+    return tuple(found) or tuple(filter(None, node.inputs))
 
 
 def _is_shared(graph: Graph, value: str) -> bool:

@@ -119,26 +119,29 @@ class ReferenceIndex:
         prefix, count = hits.most_common(1)[0] if hits else ("", 0)
         return prefix if 2 * count >= len(sample) else ""
 
-    def find(self, node: Node, prefix: str = "") -> tuple[str, str, float] | None:
-        """Path, rule and the reference's own confidence for ``node``, whose names begin with ``prefix``."""
+    def find(self, node: Node, prefix: str = "") -> tuple[str, str, float, str] | None:
+        """Path, rule and the reference's own confidence for ``node``, and the name by which the reference has it.
+
+        The names in the model begin with ``prefix``.
+        """
         name, outputs = node.name, node.outputs
         if prefix:
             name, outputs = name.removeprefix(prefix), tuple(each.removeprefix(prefix) for each in outputs)
         entry = self.by_name.get(name) if name else None
         if entry is not None:
-            return entry[0], "reference-node-name", entry[1]
+            return entry[0], "reference-node-name", entry[1], name
         for output in outputs:
             entry = self.by_output.get(output) if output else None
             if entry is not None:
-                return entry[0], "reference-output-name", entry[1]
+                return entry[0], "reference-output-name", entry[1], output
         for shorter in shorter_names(name.removeprefix("fused ")) if name else ():
             entry = self.by_name.get(shorter) or self.by_output.get(shorter)
             if entry is not None:
-                return entry[0], "reference-prefix", entry[1]
+                return entry[0], "reference-prefix", entry[1], shorter
         for shorter in (part for output in outputs[:1] if output for part in shorter_names(output)):
             entry = self.by_output.get(shorter)
             if entry is not None:
-                return entry[0], "reference-prefix", entry[1]
+                return entry[0], "reference-prefix", entry[1], shorter
         return None
 
 

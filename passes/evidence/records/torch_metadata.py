@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelexport.ir.io.embedded_tags import CLASS_HIERARCHY, NAME_SCOPES
+from modelexport.ir.io.embedded_tags import CLASS_HIERARCHY, NAME_SCOPES, NAMESPACE
 from modelexport.ir.modules.module import MAX_DEPTH, is_path
 
 SCRIPT_SCOPES = "pkg.onnxscript.name_scopes"
@@ -21,6 +21,12 @@ SCRIPT_CLASSES = "pkg.onnxscript.class_hierarchy"
 
 _PLAIN = re.compile(r"'[A-Za-z0-9_.:]*'\]")  # an entry that needs no parsing, and the end of the list
 MAX_LENGTH = 64 * 1024  # characters of one record
+_KEYS: dict[str, str] = {
+    "torch-name-scopes": NAME_SCOPES,
+    "onnxscript-name-scopes": SCRIPT_SCOPES,
+    "namespace-scopes": NAMESPACE,
+    "namespace": NAMESPACE,
+}
 FAKE_STACK = "_empty_nn_module_stack_from_metadata_hook"
 
 
@@ -35,6 +41,11 @@ class Stack:
     paths: tuple[str, ...]
     classes: tuple[str, ...]
     rule: str
+
+    @property
+    def key(self) -> str:
+        """The metadata key that the rule reads."""
+        return _KEYS[self.rule]
 
     @property
     def path(self) -> str:

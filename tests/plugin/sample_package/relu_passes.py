@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modelexport.ir import Attribution, Model, Source
+from modelexport.ir import Model, Source
 from modelexport.passes import Fact, Pass, PassContext, PassResult
 
 RELU_ALL = "relu-attribution,scope-attribution,fallback-tagging,attribute-embedding"
@@ -31,8 +31,8 @@ class ReluAttribution(Pass):
             raise ValueError("confidence must be between 0 and 1")
 
     def run(self, model: Model, ctx: PassContext) -> PassResult:
-        attribution = Attribution(self.path, Source.INHERITED, "relu", self.confidence, (), self.name)
-        nodes = [node for node in model.nodes() if node.op_type == "Relu" and node.attribution is None]
-        for node in nodes:
-            node.attribute_to(attribution)
-        return PassResult(changed=len(nodes))
+        for node in model.nodes():
+            if node.op_type == "Relu" and node.attribution is None:
+                evidence = (node.first_output,)
+                ctx.attribute(node, self.path, Source.INHERITED, "relu", evidence, confidence=self.confidence)
+        return PassResult(changed=ctx.counts.total())

@@ -9,15 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelexport.passes import PassContext, PassManager
+from modelexport.ir.errors import ConfigError
+from modelexport.passes import PassManager
 from modelexport.passes.context_inheritance import ContextInheritance
-from modelexport.passes.evidence.inference.confidence import (
-    UNMEASURED,
-    confidence,
-    estimate,
-    names,
-    numbers,
-)
+from modelexport.passes.evidence.inference.calibration import CalibrationContext
+from modelexport.passes.evidence.inference.confidence import CHOSEN, MEASURED, confidence, estimate, names, numbers
 from modelexport.passes.evidence.inference.situation import PLACED, UNPLACED, Place, Situation, fit, twentieths
 from modelexport.passes.testing import make_model, run_pass
 
@@ -42,10 +38,9 @@ def situations(text: str) -> dict[str, Situation]:
     """What the guesses of a model rest on, by value."""
     model = make_model(text)
     run_pass("scope-attribution", model)
-    found: dict[object, Situation] = {}
-    PassManager([ContextInheritance()], context=PassContext(situations=found), assume=ContextInheritance.requires).run(
-        model
-    )
+    context = CalibrationContext()
+    PassManager([ContextInheritance()], context=context, assume=ContextInheritance.requires).run(model)
+    found = context.situations
     return {node.first_output: found[node] for node in model.nodes() if node in found}
 
 
@@ -197,5 +192,7 @@ def test_no_number_of_a_situation_names_a_module() -> None:
 
 
 def test_every_rule_has_a_share() -> None:
-    assert confidence("no-such-rule") == UNMEASURED <= 0.5
+    with pytest.raises(ConfigError, match="no confidence for rule 'no-such-rule'; pass confidence=, or add the rule"):
+        confidence("no-such-rule")
+    assert confidence("owner") == CHOSEN["owner"] and not CHOSEN.keys() & MEASURED.keys()
     assert all(0 <= share <= 1 for share in DATA["rules"].values())
