@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-clients browser lint types bench docs links site release-check clean
+.PHONY: help demo dev test test-slow test-clients browser lint types bench mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -62,6 +62,9 @@ types: $(TOOLS) $(CURRENT) ## Check types with mypy, on the installed package (1
 
 bench: $(TOOLS) $(CURRENT) ## Measure speed and memory against reading and writing the same file
 	$(BIN)/python bench/speed.py
+
+mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, and see the tests notice (10 min)
+	$(BIN)/python bench/mutants.py
 
 docs: $(TOOLS) $(CURRENT) ## Write docs/passes from the passes themselves, and draw docs/pictures (20 s)
 	$(BIN)/python docs/generate_passes.py

@@ -72,26 +72,6 @@ def kept_model(model: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def kept_buffers(model: torch.nn.Module) -> Iterator[None]:
-    """Put buffers back that change in a forward, as the statistics of batch norms do in training mode."""
-    kept = [
-        (module._buffers, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None and not isinstance(buffer, torch.nn.parameter.UninitializedBuffer)
-    ]
-    try:
-        yield
-    finally:
-        with torch.inference_mode(any(buffer.is_inference() for _, _, buffer, _ in kept)):
-            for buffers, name, buffer, value in kept:
-                if not torch.equal(buffer, value):  # batch norms write without counting it as a change
-                    buffer.detach().copy_(value)
-                if buffers.get(name) is not buffer:
-                    buffers[name] = buffer
-
-
-@contextmanager
 def kept_torch_state() -> Iterator[None]:
     """Put grad mode, the autocast cache and the exporters' module globals back afterwards."""
     import torch.jit._trace

@@ -165,6 +165,7 @@ def test_analyze_json_follows_its_schema(run: Run, model: Path) -> None:
 def test_analyze_filters(run: Run, model: Path) -> None:
     found = json.loads(run("analyze", model, "--filter-tag", "/Model/blocks.0/*", "--format", "json")[1])
     assert found["total_operations"] == 2 and found["operations"] == {"Relu": 1, "MatMul": 1}
+    assert {module["path"] for module in found["modules"]} == {"", "blocks.0", "blocks.0.act", "blocks.0.proj"}
     code, _, err = run("analyze", model, "--filter-tag", "*Nowhere*")
     assert code == 1 and "no node matches" in err
     shallow = json.loads(run("analyze", model, "--depth", "1", "--format", "json")[1])["modules"]

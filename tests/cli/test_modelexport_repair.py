@@ -84,6 +84,17 @@ def test_attributes_inside_branches_and_functions_are_found() -> None:
     assert convert_legacy(proto) == 0
 
 
+@pytest.mark.parametrize("key", ["htp.tag", "winml.hierarchy.tag"])
+def test_a_tag_in_the_metadata_stands_before_an_old_attribute(key: str) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"], hierarchy_tag="/Net/Old")
+    node.metadata_props.add(key=key, value="/Net/New")
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], []))
+    assert convert_legacy(proto) == 1
+    (found,) = proto.graph.node
+    assert [(entry.key, entry.value) for entry in found.metadata_props] == [(key, "/Net/New")]
+    assert not found.attribute
+
+
 @pytest.mark.parametrize("source", ["model", "sidecar"])
 def test_repair_restores_what_was_lost_on_the_other_side(tmp_path: Path, source: str) -> None:
     path = tagged_file(tmp_path)

@@ -26,6 +26,11 @@ def body_of_nobody(model: Model) -> None:
     model.main.bodies[99] = model.main.bodies[2]
 
 
+def output_of_nobody(model: Model) -> None:
+    model.main.insert("Exp", ["x"], ["n"])
+    model.main.outputs.append("nowhere")
+
+
 BREAKS: dict[str, tuple[Callable[[Model], object], str]] = {
     "producer": (lambda m: m.main.index.producers.update(h=m.main.nodes[1]), "as the producer of 'h' and is not"),
     "no producer": (lambda m: m.main.index.producers.pop("h"), "makes 'h', and no index says so"),
@@ -35,6 +40,7 @@ BREAKS: dict[str, tuple[Callable[[Model], object], str]] = {
     "capture": (lambda m: setattr(m.main.nodes[2], "captures", ()), "not what its bodies read from outside"),
     "order": (swap_first_two, "comes before the producer of 'h'"),
     "body": (body_of_nobody, "bodies of node 99, which is gone"),
+    "output": (output_of_nobody, "nothing defines its output 'nowhere'"),
     "graph": (foreign_node, "is not a node of its graph"),
 }
 

@@ -82,7 +82,8 @@ def test_other_exporters_records() -> None:
         """
         agraph (float[N] X) => (float[N] Y) {
             a = Relu (X)    # meta: pkg.onnxscript.name_scopes=['', 'layers.0', 'mlp']
-            b = Exp (a)     # meta: winml.hierarchy.tag=/Net/Enc/Linear
+            s = Sin (a)     # meta: pkg.onnxscript.name_scopes=['', 'layers.0', 'layers.0.mlp']
+            b = Exp (s)     # meta: winml.hierarchy.tag=/Net/Enc/Linear
             c = Neg (b)     # meta: namespace=: m.Net/enc: m.Enc/relu: aten.relu
             d = Abs (c)     # meta: namespace=net/block
             Y = Abs (d)     # meta: namespace=
@@ -90,6 +91,7 @@ def test_other_exporters_records() -> None:
         """,
         """
         a   layers.0.mlp   scope/onnxscript-name-scopes
+        s   layers.0.mlp   scope/onnxscript-name-scopes
         b   Enc.Linear     scope/winml-tag
         c   enc            scope/namespace-scopes
         d   net.block      scope/namespace

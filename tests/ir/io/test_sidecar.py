@@ -12,7 +12,7 @@ import loss_cases
 import onnx
 import pytest
 from corpus import corpus
-from onnx import helper
+from onnx import TensorProto, helper
 
 from modelexport.ir import Attribution, Model, Source, load_model
 from modelexport.ir.errors import ConfigError, InputError, OutputError
@@ -161,11 +161,24 @@ def test_digest_is_of_the_structure_only() -> None:
         elif change == "order":
             model.graph.node.append(model.graph.node[1])
             del model.graph.node[1]
+        elif change in ("type of a tensor", "shape of a tensor"):
+            kind = TensorProto.INT64 if change.startswith("type") else TensorProto.FLOAT
+            shape = [1, 2] if change.startswith("shape") else [2]
+            tensor = helper.make_tensor("t", kind, shape, [1, 2])
+            model.graph.node[0].attribute.append(helper.make_attribute("value", tensor))
+            return graph_digest(from_proto(model)) != with_tensor
         elif change == "body":
             inner.node.add(op_type="Exp", input=["h"], output=["more"])
         return graph_digest(from_proto(model)) != plain
 
-    assert [change for change in ("operator", "input", "attribute", "order", "body") if not differs(change)] == []
+    constant = loss_cases.build("nested_bodies")
+    tensor = helper.make_tensor("t", TensorProto.FLOAT, [2], [1, 2])
+    constant.graph.node[0].attribute.append(helper.make_attribute("value", tensor))
+    with_tensor = graph_digest(from_proto(constant))
+    constant.graph.node[0].attribute[-1].t.float_data[:] = [3, 4]
+    assert graph_digest(from_proto(constant)) == with_tensor
+    changes = ("operator", "input", "attribute", "order", "body", "type of a tensor", "shape of a tensor")
+    assert [change for change in changes if not differs(change)] == []
 
 
 def test_path_is_from_the_stem() -> None:

@@ -56,7 +56,15 @@ class Breaker(Vandal):
         return super().run(model, ctx)
 
 
-REGISTRY = Registry.default().extended(Vandal, Breaker)
+@dataclass(frozen=True)
+class Heir(Vandal):
+    """Crash where nodes have inherited."""
+
+    name: ClassVar[str] = "heir"
+    requires: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
+
+
+REGISTRY = Registry.default().extended(Vandal, Breaker, Heir)
 
 
 def fail(text: str, target: Path, *arguments: str) -> Reproducer:
@@ -104,6 +112,14 @@ def test_the_command_has_what_the_failing_pass_requires_and_no_more(tmp_path: Pa
         "/a b/t.htptrace",
         "$@",
     ]
+
+
+def test_the_command_has_what_the_required_passes_require(tmp_path: Path) -> None:
+    fail("scope-attribution,context-inheritance,fallback-tagging,heir", tmp_path / "case.onnx")
+    text = shlex.split((tmp_path / "case.onnx.sh").read_text().splitlines()[-1])[4]
+    assert text == "scope-attribution,context-inheritance,heir"
+    with pytest.raises(PassError, match="the pass heir crashed"):
+        PassManager(Pipeline.parse(text, registry=REGISTRY)).run(load_model(tmp_path / "case.onnx"))
 
 
 def test_the_command_fails_in_the_same_way(tmp_path: Path) -> None:
