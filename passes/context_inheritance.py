@@ -17,7 +17,7 @@ from modelexport.passes.evidence.inference.bodies import cap_bodies, limit_in
 from modelexport.passes.evidence.inference.calibration import CalibrationContext
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
-from modelexport.passes.evidence.inference.idioms import flattened_products, likes, normalisations
+from modelexport.passes.evidence.inference.idioms import flattened_products, normalisations
 from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.inference.products import (
     behind_recurrent,
@@ -199,8 +199,6 @@ class _Fill:
     def decide(self) -> list[Guess | None]:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
         flow = self.flow
-        for index, path in likes(flow, self.paths):
-            self._set(index, path, "alike")
         for index, path in products_before_biases(flow, self.paths):
             self._set(index, path, "bias-product")
         for index, path in biases_after_products(flow, self.paths, self._is_placed, self.vectors.__contains__):
@@ -274,26 +272,8 @@ class _Fill:
         across = deepest(tree.common(one, other) for one in up for other in down)
         outer = tree.site(down[0]) if len(down) == 1 else None  # what several read is rather made outside of them
         path = deepest((inner, across, outer))
-        meeting = self._added_and_read(index, up)
-        if meeting is not None:
-            across = path = meeting
         if path is not None:
             self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
-
-    def _added_and_read(self, index: int, up: tuple[str, ...]) -> str | None:
-        """Where values are joined right before a module reads them, unless in another of several like blocks."""
-        flow, tree = self.flow, self.tree
-        if sum(flow.kind[maker] >= Kind.DATA for maker in flow.before[index]) < 2:
-            return None
-        readers = {self.strong[reader] for reader in flow.after[index]}
-        candidates = [(tree.common(one, reader), one) for one in up for reader in readers if reader is not None]
-        path = deepest(shared for shared, _ in candidates)
-        if path is None:
-            return None
-        for shared, one in candidates:
-            if shared == path and not tree.is_numbered(path, one):
-                return path
-        return None
 
     def _inside(self, index: int, up: tuple[str, ...]) -> str | None:
         """The deepest module whose code can have all data that the node reads: it made it, or hands it to others."""

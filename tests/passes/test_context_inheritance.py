@@ -194,47 +194,6 @@ def test_running_it_writes_nothing() -> None:
     assert to_bytes(model) == before
 
 
-def test_an_unnamed_node_is_where_its_likes_are() -> None:
-    """The second norm has no record, but computes from the same place of its block as the first, which has one."""
-    check(
-        PASS,
-        """
-        agraph (float[4] X) => (float[4] Y) {
-            a = Relu (X)           # scope: h.0.fc
-            b = Softmax (a)        # scope: h.0.norm
-            c = Relu (b)           # scope: h.1.fc
-            d = Softmax (c)
-            e = Relu (d)           # scope: h.2.fc
-            Y = Tanh (e)           # scope: head
-        }
-        """,
-        """
-        a   h.0.fc
-        b   h.0.norm
-        c   h.1.fc
-        d   h.1.norm   inherited/alike
-        e   h.2.fc
-        Y   head
-        """,
-    )
-
-
-def test_likes_whose_numbers_come_from_elsewhere_are_no_evidence() -> None:
-    check(
-        PASS,
-        """
-        agraph (float[4] X) => (float[4] Y) {
-            a = Relu (X)           # scope: h.0.fc
-            b = Softmax (a)        # scope: h.1.norm
-            c = Relu (b)           # scope: h.1.fc
-            d = Softmax (c)
-            Y = Tanh (d)           # scope: head
-        }
-        """,
-        {"a": "h.0.fc", "b": "h.1.norm", "c": "h.1.fc", "d": "h.1.fc", "Y": "head"},
-    )
-
-
 CHAIN = """
 agraph (float[N] X) => (float[N] Y) {
     a = Exp (X)

@@ -4,67 +4,10 @@ from __future__ import annotations
 
 import heapq
 
-from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 
 _REDUCING = ("Reduce", "InstanceNormalization", "GlobalAveragePool")
 _REGION = 24  # nodes that one normalisation may have
-
-
-def likes(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
-    """Open nodes that compute from the same modules, numbers aside, as recorded nodes of the same operator do.
-
-    The records must agree, and a record's own numbers must follow from those of the modules it computes from.
-    """
-    open_nodes = [
-        index
-        for index, path in enumerate(paths)
-        if path is None and flow.kind[index] >= Kind.DATA and flow.before[index]
-    ]
-    wanted = {flow.nodes[index].op_type for index in open_nodes}
-    records: dict[tuple[object, ...], set[tuple[str, ...] | None]] = {}
-    for index, path in enumerate(paths):
-        if path is not None and flow.nodes[index].op_type in wanted:
-            key, sources = _place(flow, paths, index)
-            pattern = template(path)
-            follows = key is not None and instance(pattern, sources) == path
-            if key is not None:
-                records.setdefault(key, set()).add(pattern if follows else None)
-    found = []
-    for index in open_nodes:
-        key, sources = _place(flow, paths, index)
-        patterns = records.get(key, ()) if key is not None else ()
-        if len(patterns) == 1:
-            (only,) = patterns
-            path = instance(only, sources) if only is not None else None
-            if path is not None:
-                found.append((index, path))
-    return found
-
-
-def _place(flow: Flow, paths: list[str | None], index: int) -> tuple[tuple[object, ...] | None, list[str]]:
-    """The operator of a node with the templates of the modules its data comes from, and those modules."""
-    sources = [paths[maker] for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
-    known = [path for path in sources if path is not None]
-    if not known or len(known) < len(sources):
-        return None, known
-    return (flow.nodes[index].op_type, *map(template, known)), known
-
-
-def template(path: str) -> tuple[str, ...]:
-    """``path`` as atoms, with numbers blanked out."""
-    return tuple("#" if atom.isdigit() else atom for atom in path.split(".")) if path else ()
-
-
-def instance(pattern: tuple[str, ...], around: list[str]) -> str | None:
-    """``pattern`` with the numbers of the first path of ``around`` that begins like it; None where there is none."""
-    numbers = max((at for at, atom in enumerate(pattern) if atom == "#"), default=-1) + 1
-    if not numbers:
-        return ".".join(pattern)
-    for path in around:
-        if template(path)[:numbers] == pattern[:numbers]:
-            return ".".join((*path.split(".")[:numbers], *pattern[numbers:]))
-    return None
 
 
 def flattened_products(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:
@@ -108,7 +51,7 @@ def _region(flow: Flow, paths: list[str | None], anchor: int, taken: set[int]) -
     open_nodes = {-entry for entry in frontier}
     reduces = False
     while frontier:
-        if len(open_nodes) == 1 and reduces and not _single_cast(flow, paths, -frontier[0], inside):
+        if len(open_nodes) == 1 and reduces:
             return sorted([*region, *_centred(flow, paths, -frontier[0], inside)])
         index = -heapq.heappop(frontier)
         open_nodes.discard(index)
@@ -147,12 +90,3 @@ def _centred(flow: Flow, paths: list[str | None], index: int, inside: set[int]) 
         ):
             return [index, maker]
     return []
-
-
-def _single_cast(flow: Flow, paths: list[str | None], index: int, inside: set[int]) -> bool:
-    """Whether the one value that is left to enter is a cast made for this region alone."""
-    return (
-        category(flow.nodes[index].op_type) is Category.CAST
-        and paths[index] is None
-        and all(reader in inside for reader in flow.after[index])
-    )

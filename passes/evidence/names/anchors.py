@@ -13,18 +13,16 @@ from modelexport.passes.evidence.names.slots import controls
 
 INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
 SEVERAL = "initializer-several"
-FOLDED = "initializer-folded"
 _SCALING = ("Mul", "Sub", "Div")  # of a weight by its scale and zero point
 _LOOKED_THROUGH = 64  # values between a node and its weight: casts, transposes, dequantisation
-_FOLDING = ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm")
 
 
 def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, str, str]]:
     """Nodes of ``graph`` with the path that their parameters' names give, and the rule.
 
     A parameter also counts where it comes through casts, transposes and dequantisation of nothing but parameters. One
-    that several nodes read places them less surely (``SHARED``), and so does one that a batch norm was folded into
-    (``FOLDED``): it may have been several modules' before equal parameters were merged, or the other module's node.
+    that several nodes read places them less surely (``SHARED``): it may have been several modules' before equal
+    parameters were merged.
     """
     owner = parameters.owner
     constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
@@ -53,7 +51,7 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
             if node.first_output in owner:
                 yield node, owner[node.first_output], INITIALIZER
             continue
-        if not owners or _lookup_of_tied(graph, node, inputs, constant):
+        if not owners:
             continue
         path = _chief(owners)
         if _is_functional(node, constant):
@@ -64,7 +62,7 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
         elif all(value in shared for value in inputs if constant.get(value) == path):
             yield node, path, SHARED
         else:
-            yield node, path, FOLDED if _has_folded_norm(node) else INITIALIZER
+            yield node, path, INITIALIZER
 
 
 def weights_read(node: Node, parameters: ParameterIndex, path: str) -> tuple[str, ...]:
@@ -95,14 +93,6 @@ def _is_shared(graph: Graph, value: str) -> bool:
     return sum(reader.op_type != "Identity" for reader in graph.consumers(value)) > 1
 
 
-def _has_folded_norm(node: Node) -> bool:
-    """Whether onnxscript's optimiser folded a batch norm into this node, and named its new bias after the weight."""
-    if node.op_type not in _FOLDING or len(node.inputs) < 3:
-        return False
-    weight, bias = node.inputs[1:3]
-    return weight.endswith(".weight") and bias == f"{weight}_bias"
-
-
 def is_used_above(node: Node, path: str) -> bool:
     """Whether ``node`` copies a parameter of ``path`` for nodes that are all on record as a module above it.
 
@@ -126,16 +116,6 @@ def _is_tie(owners: list[str]) -> bool:
     """Whether a node joins weights of several modules, as many of one as of another."""
     counts = Counter(owners).most_common(2)
     return len(counts) > 1 and counts[0][1] == counts[1][1]
-
-
-def _lookup_of_tied(graph: Graph, node: Node, inputs: list[str], constant: dict[str, str]) -> bool:
-    """Whether ``node`` looks rows up in a weight that another operator multiplies with.
-
-    Such a weight is tied, and its one name may be that of either module.
-    """
-    if node.op_type != "Gather" or not constant.get(inputs[0]):
-        return False
-    return any(reader.op_type != "Gather" for reader in graph.consumers(inputs[0]))
 
 
 def _is_functional(node: Node, constant: dict[str, str]) -> bool:

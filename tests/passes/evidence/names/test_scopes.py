@@ -193,7 +193,7 @@ def test_parameter_names_come_last() -> None:
         m   enc.q   parameter/initializer-shared
         a   enc.q   parameter/initializer-shared
         l   enc     parameter/initializer-parent
-        e   -
+        e   emb     parameter/initializer-shared
         b   dec     scope/node-name
         h   emb     parameter/initializer-shared
         Y   -
@@ -243,27 +243,6 @@ def test_an_unnamed_copy_of_a_merged_initializer_places_no_node() -> None:
         v1   -
         x    c   parameter/initializer-name
         Y    -
-        """,
-    )
-
-
-def test_a_folded_batch_norm_shows_in_the_name_of_the_bias() -> None:
-    check(
-        PASS,
-        """
-        agraph (float[4] X) => (float[4] Y)
-        <float[2,2,1,1] "k.weight" = {1,2,3,4}, float[2] "k.weight_bias" = {1,2},
-         float[2,2,1,1] "o.kernel" = {2,2,3,4}, float[2] "o.kernel_bias" = {2,2},
-         float[4] "n.weight" = {1,2,3,4}, float[4] "n.weight_bias" = {1,2,3,1}> {
-            a = Conv (X, "k.weight", "k.weight_bias")
-            b = Conv (a, "o.kernel", "o.kernel_bias")
-            Y = LayerNormalization (b, "n.weight", "n.weight_bias")
-        }
-        """,
-        """
-        a   k   parameter/initializer-folded
-        b   o   parameter/initializer-name
-        Y   n   parameter/initializer-name
         """,
     )
 
