@@ -36,7 +36,7 @@ PASSES: dict[str, str] = {
     "drop-value-info": "modelexport.passes.rewriting.drop_value_info:DropValueInfo",
     "ort-optimize": "modelexport.passes.tools.ort_optimize:OrtOptimize",
     "ort-transformers": "modelexport.passes.tools.ort_transformers:OrtTransformers",
-    "onnxslim": "modelexport.passes.tools.onnxslim:OnnxSlim",
+    "onnxslim": "modelexport.passes.tools.onnxslim:Onnxslim",
     "onnxsim": "modelexport.passes.tools.onnxsim:OnnxSim",
     "onnxscript-optimize": "modelexport.passes.tools.onnxscript_optimize:OnnxscriptOptimize",
     "convert-version": "modelexport.passes.tools.convert_version:ConvertVersion",

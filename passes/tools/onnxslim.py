@@ -1,4 +1,4 @@
-"""onnxslim: OnnxSlim's simplifications."""
+"""onnxslim: Onnxslim's simplifications."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelexport.passes.tools.handover import Handover
 
 
 @dataclass(frozen=True)
-class OnnxSlim(ToolPass):
+class Onnxslim(ToolPass):
     """Fold constants, remove what is not needed and fuse patterns with OnnxSlim (``onnxslim.slim``).
 
     Attributes:
