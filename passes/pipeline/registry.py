@@ -37,7 +37,7 @@ PASSES: dict[str, str] = {
     "ort-optimize": "modelexport.passes.tools.ort_optimize:OrtOptimize",
     "ort-transformers": "modelexport.passes.tools.ort_transformers:OrtTransformers",
     "onnxslim": "modelexport.passes.tools.onnxslim:Onnxslim",
-    "onnxsim": "modelexport.passes.tools.onnxsim:OnnxSim",
+    "onnxsim": "modelexport.passes.tools.onnxsim:Onnxsim",
     "onnxscript-optimize": "modelexport.passes.tools.onnxscript_optimize:OnnxscriptOptimize",
     "convert-version": "modelexport.passes.tools.convert_version:ConvertVersion",
     "float16": "modelexport.passes.tools.float16:Float16",

@@ -32,7 +32,7 @@ class ChildFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class OnnxSim(ToolPass):
+class Onnxsim(ToolPass):
     """Simplify with ONNX Simplifier (``onnxsim.simplify``), without its own check.
 
     Attributes:

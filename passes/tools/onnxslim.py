@@ -1,4 +1,4 @@
-"""onnxslim: Onnxslim's simplifications."""
+"""onnxslim: OnnxSlim's simplifications."""
 
 from __future__ import annotations
 
