@@ -126,7 +126,7 @@ def test_failed_writers_are_said_on_the_console(
     assert monitor.finalize() == []
     said = " ".join(capsys.readouterr().err.split())
     for name in ("HTPReportWriter", "HTPConsoleWriter", "HTPMetadataWriter"):
-        assert f"{name} failed during finalize: OutputError" in said
+        assert f"{name} failed during finalize: MissingFolderError" in said
     assert "tiny_htp_export_report.txt HTP" not in said
     before = monitor.get_console_output()
     monitor.finalize()

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from alone import TOOLS, slim
-from models import EXPORTERS, MODELS, calibration, exported, same
+from tool_models import EXPORTERS, MODELS, calibration, exported, same
 
 from modelexport.ir import Model, Source, load_model, save_model
 from modelexport.ir.errors import ConfigError, InputError, MissingExtraError, PipelineError, ToolError
@@ -291,7 +291,7 @@ def test_samples_that_do_not_fit(arrays: dict[str, object], message: str, folder
 
 def test_one_sample_and_the_samples_of_a_trace(folder: Path) -> None:
     import torch
-    from models import Stacked
+    from tool_models import Stacked
 
     from modelexport.frontend.trace.value_trace import write_trace
 
