@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-clients browser lint types bench mutants docs links site release-check clean
+.PHONY: help demo dev test test-slow test-clients browser lint types bench bench-hard mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"

@@ -31,10 +31,11 @@ GRAPHS = Path(__file__).with_name("speed_graphs.py")
 
 @dataclass(frozen=True)
 class Run:
-    """Wall time in seconds and peak resident memory in MB of one process."""
+    """Wall time in seconds, peak resident memory in MB and processor time in seconds of one process."""
 
     seconds: float
     peak_mb: float
+    cpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def run(*arguments: str | Path) -> Run:
             errors.seek(0)
             raise subprocess.CalledProcessError(child.returncode, command, stderr=errors.read().decode())
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Run(seconds, usage.ru_maxrss / unit)
+    return Run(seconds, usage.ru_maxrss / unit, usage.ru_utime + usage.ru_stime)
 
 
 def alternate(repeat: int, *commands: tuple[str | Path, ...]) -> list[Run]:
@@ -79,7 +80,10 @@ def alternate(repeat: int, *commands: tuple[str | Path, ...]) -> list[Run]:
     for _ in range(repeat):
         for collected, command in zip(runs, commands, strict=True):
             collected.append(run(*command))
-    return [Run(min(one.seconds for one in some), max(one.peak_mb for one in some)) for some in runs]
+    return [
+        Run(min(one.seconds for one in some), max(one.peak_mb for one in some), min(one.cpu for one in some))
+        for some in runs
+    ]
 
 
 def graph_rows(folder: Path, sizes: list[int], repeat: int, passes: str) -> list[Row]:
