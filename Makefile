@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CLIENTS ?= .venv-clients
-ALL     := dev,docs,torch,ort,hf,batch,optimizers
+ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
 CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
 # Any environment that has the tools will do, such as an editable install of your own: then nothing is installed.
@@ -65,6 +65,9 @@ bench: $(TOOLS) $(CURRENT) ## Measure speed and memory against reading and writi
 
 mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, and see the tests notice (10 min)
 	$(BIN)/python bench/mutants.py
+
+bench-hard: $(TOOLS) $(CURRENT) ## Measure what is hard: a million nodes, 20 GB of weights, deep and wide graphs
+	$(BIN)/python bench/hard_use.py
 
 docs: $(TOOLS) $(CURRENT) ## Write docs/passes from the passes themselves, and draw docs/pictures (20 s)
 	$(BIN)/python docs/generate_passes.py

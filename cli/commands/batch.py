@@ -1,23 +1,23 @@
-"""``modelexport batch``: many models, scheduled by joblib on its own workers, dask or ray."""
+"""``modelexport batch``: many models, on workers of joblib's, dask's or ray's."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelexport.cli.console import put, warn
+from modelexport.cli.console import put, say, warn
 from modelexport.cli.options import talk, talk_options
 
 if TYPE_CHECKING:
     from modelexport.cli.batching.manifest import Entry
-
-Backend = Literal["loky", "dask", "ray"]
+    from modelexport.cli.batching.scheduling import Backend
 
 
 @click.command("batch", short_help="Export many models, each in its own process.")
@@ -26,11 +26,15 @@ Backend = Literal["loky", "dask", "ray"]
               " later run [MANIFEST.results.jsonl].")  # fmt: skip
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Models at a time.")
 @click.option("--backend", type=click.Choice(["loky", "dask", "ray"]), default="loky", show_default=True,
-              help="Who runs the workers, through joblib.")  # fmt: skip
+              help="Who runs the workers.")  # fmt: skip
 @click.option("--address", help="Scheduler of a running dask or ray cluster; without it a local one is started.")
+@click.option("--dashboard", is_flag=True, help="Let a local dask or ray cluster serve its dashboard.")
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds per model.")
 @click.option("--memory-limit", type=click.IntRange(min=1), help="Resident memory per model, in MB.")
-@click.option("--fresh", is_flag=True, help="Export again what an earlier run has done.")
+@click.option("--resume/--fresh", default=True, show_default="resume", help="Pass over what an earlier run has done,"
+              " or export it again.")  # fmt: skip
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write sums over all models: how they"
+              " ended, and operators by the source of their tags (JSON).")  # fmt: skip
 @talk_options
 def command(
     manifest: Path,
@@ -38,9 +42,11 @@ def command(
     jobs: int,
     backend: Backend,
     address: str | None,
+    dashboard: bool,
     time_limit: float | None,
     memory_limit: int | None,
-    fresh: bool,
+    resume: bool,
+    report: Path | None,
 ) -> None:
     """Export many models, each in its own process.
 
@@ -52,35 +58,63 @@ def command(
     \b
     Examples:
       modelexport batch models.jsonl --jobs 4 --time-limit 600 --memory-limit 8000
-      modelexport batch models.toml --backend dask --address tcp://scheduler:8786
+      modelexport batch models.toml --backend dask --address tcp://scheduler:8786 --jobs 16 --report sums.json
     """
     from modelexport.cli.batching.manifest import read_manifest
+    from modelexport.cli.batching.totals import in_words, totals
+    from modelexport.ir.io.atomic import atomic_output, check_writable
 
-    if address and backend == "loky":
-        raise click.UsageError("--address needs --backend dask or ray")
+    if (address or dashboard) and backend == "loky":
+        raise click.UsageError(f"{'--address' if address else '--dashboard'} needs --backend dask or ray")
+    if report is not None:
+        check_writable(report)
     entries = read_manifest(manifest)
     kept = results or manifest.with_name(f"{manifest.name}.results.jsonl")
-    done = {} if fresh else _read_results(kept)
+    done = _read_results(kept) if resume else {}
     todo: list[tuple[Entry, str]] = []
-    failed = 0
+    lines: list[dict[str, Any]] = []
     for entry in entries:
         mark = entry.fingerprint()
         earlier = done.get(mark)
         if earlier is not None and earlier["status"] == "ok" and entry.output.exists():
-            put(json.dumps({**earlier, "resumed": True}))
+            lines.append({**earlier, "resumed": True})
+            put(json.dumps(lines[-1]))
         else:
             todo.append((entry, mark))
     talk().say(f"{len(entries) - len(todo)} of {len(entries)} done earlier")
     with _appending(kept) as append:
-        for line in _run(todo, backend, address, jobs, time_limit, memory_limit):
+        _bar(lines, len(entries))
+        for line in _run(todo, backend, address, jobs, dashboard, time_limit, memory_limit):
             text = json.dumps(line)
             append(text)
+            lines.append(line)
+            _bar(None, 0)
             put(text)
-            failed += line["status"] != "ok"
             talk().say(f"{line['model']}: {line['status']} in {line['seconds']:.1f} s")
+            _bar(lines, len(entries))
+        _bar(None, 0)
+    found = totals(lines)
+    if report is not None:
+        with atomic_output(report) as stream:
+            stream.write(json.dumps(found, indent=2).encode() + b"\n")
+    talk().say(in_words(found))
+    failed = len(found["failed"])
     if failed:
         warn(f"{failed} of {len(entries)} models failed; see {kept}")
         click.get_current_context().exit(1)
+
+
+def _bar(lines: list[dict[str, Any]] | None, total: int) -> None:
+    """How many models are done, on a terminal, in a line that overwrites itself; ``None`` takes it away."""
+    if not sys.stderr.isatty():
+        return
+    if lines is None:
+        say(f"\r{'':60}\r", newline=False)
+        return
+    done, wrong = len(lines), sum(line["status"] != "ok" for line in lines)
+    filled = 30 * done // total
+    more = f", {wrong} failed" if wrong else ""
+    say(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done} of {total}{more}", newline=False)
 
 
 def _run(
@@ -88,23 +122,19 @@ def _run(
     backend: Backend,
     address: str | None,
     jobs: int,
+    dashboard: bool,
     time_limit: float | None,
     memory_limit: int | None,
 ) -> Iterator[dict[str, Any]]:
-    """Result lines, as the models end. joblib schedules; nothing here does."""
+    """Result lines, as the models end."""
     if not todo:
         return
-    try:
-        import joblib
-    except ImportError as error:
-        from modelexport.ir.errors import MissingExtraError
+    from modelexport.cli.batching.scheduling import run
 
-        raise MissingExtraError("joblib", "batch", "modelexport batch") from error
-    with _cluster(backend, address, jobs):
-        # ray's joblib backend hands results over only when all are done.
-        how = "list" if backend == "ray" else "generator_unordered"
-        calls = (joblib.delayed(_one)(entry, mark, time_limit, memory_limit) for entry, mark in todo)
-        yield from joblib.Parallel(n_jobs=jobs, return_as=how, batch_size=1)(calls)
+    work = [(entry, mark, time_limit, memory_limit) for entry, mark in todo]
+    for (entry, mark, *_), line in run(backend, address, jobs, dashboard, say, _one, work):
+        whole = {"model": entry.model, "output": str(entry.output), **line}
+        yield {**whole, "resumed": False, "fingerprint": mark}
 
 
 def _one(entry: Entry, mark: str, time_limit: float | None, memory_limit: int | None) -> dict[str, Any]:
@@ -114,43 +144,7 @@ def _one(entry: Entry, mark: str, time_limit: float | None, memory_limit: int | 
     seconds = own.pop("time_limit", time_limit)
     megabytes = own.pop("memory_limit_mb", memory_limit)
     request = {"model": entry.model, "output": str(entry.output), "options": entry.options, **own}
-    line = {"model": entry.model, "output": str(entry.output)}
-    return {**line, **run_entry(request, seconds, megabytes), "resumed": False, "fingerprint": mark}
-
-
-@contextlib.contextmanager
-def _cluster(backend: Backend, address: str | None, jobs: int) -> Iterator[None]:
-    """Select joblib's backend for the block."""
-    import joblib
-
-    from modelexport.cli.batching.worker import end_with
-    from modelexport.ir.errors import ConfigError
-
-    with contextlib.ExitStack() as stack:
-        if backend == "dask":
-            try:
-                from distributed import Client, LocalCluster
-            except ImportError as error:
-                raise ConfigError("--backend dask needs dask: pip install distributed") from error
-            try:
-                where = address or stack.enter_context(
-                    LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-                )
-                stack.enter_context(Client(where, timeout="20s"))
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"no dask scheduler at {address}: {error}") from error
-        elif backend == "ray":
-            try:
-                import ray
-                from ray.util.joblib import register_ray
-            except ImportError as error:
-                raise ConfigError("--backend ray needs ray: pip install 'ray[default]'") from error
-            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
-            register_ray()
-        # dask's workers end with the process that started them, a cluster's live on.
-        watch = {"initializer": end_with, "initargs": (os.getpid(),)} if backend == "loky" else {}
-        stack.enter_context(joblib.parallel_config(backend=backend, **watch))
-        yield
+    return run_entry(request, seconds, megabytes)
 
 
 def _read_results(path: Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from modelexport.cli import modelexport as command
+from modelexport.cli.batching import scheduling
 from modelexport.cli.batching.manifest import read_manifest
 from modelexport.cli.batching.worker import run_entry
 from modelexport.cli.schema import schema
@@ -221,3 +222,50 @@ def test_a_child_that_is_not_python_is_a_crash(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.executable", "/bin/false")
     line = run_entry({}, None, None)
     assert line["status"] == "crashed" and "exit code 1" in line["error"]
+
+
+def test_sums_over_all_models(
+    manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sums = manifest(entry("good"), entry("wrong"), entry("slow")), tmp_path / "sums.json"
+    results = {
+        "good": {"total_operations": 3, "tagged_operations": 3, "by_source": {"trace": 2, "inherited": 1}},
+        "slow": {"total_operations": 5, "tagged_operations": 4, "by_source": {"trace": 4}},
+    }
+
+    def pretend(todo: Any, *_: Any) -> Any:
+        for each, mark in todo:
+            name = each.model.rpartition(":")[2]
+            each.output.touch()
+            how = {"status": "ok", "result": results[name]} if name in results else {"status": "failed", "error": "no"}
+            line = {"model": each.model, "output": str(each.output), "seconds": 1.5, "resumed": False}
+            yield {**line, "fingerprint": mark, **how}
+
+    monkeypatch.setattr("modelexport.cli.commands.batch._run", pretend)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for resumed in (False, True):  # what an earlier run did counts too
+        capfd.readouterr()
+        assert command.main(["batch", str(path), "--report", str(sums)]) == 1
+        shown = capfd.readouterr().err
+        report = json.loads(sums.read_text())
+        jsonschema.validate(report, schema("batch_report"))
+        assert report["by_source"] == {"trace": 6, "inherited": 1} and report["by_status"] == {"failed": 1, "ok": 2}
+        assert (report["total_operations"], report["tagged_operations"], report["coverage"]) == (8, 7, 0.875)
+        assert [Path(one["output"]).name for one in report["exported"]] == ["good.onnx", "slow.onnx"]
+        assert report["failed"] == [
+            {
+                "model": f"{tmp_path / 'models.py'}:wrong",
+                "output": str(tmp_path / "wrong.onnx"),
+                "status": "failed",
+                "error": "no",
+            }
+        ]
+        assert "3 of 3, 1 failed" in shown and (("2 of 3" in shown) or resumed)
+    assert command.main(["batch", str(path), "--report", str(tmp_path / "none" / "sums.json")]) == 2
+    assert command.main(["batch", str(path), "--dashboard"]) == 2
+
+
+def test_workers_without_the_package_are_named_before_any_work() -> None:
+    scheduling._have_the_package({"tcp://a:1": object()})
+    with pytest.raises(ConfigError, match="not installed on 1 of 2 workers: tcp://b:2"):
+        scheduling._have_the_package({"tcp://a:1": object(), "tcp://b:2": None})
