@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from modelexport.frontend.torch.owners import WeightOwners
 from modelexport.ir.attribution import Attribution, Source
@@ -16,6 +17,7 @@ from modelexport.passes.scope_attribution import ScopeAttribution
 
 BY = "export"
 SCOPE_RULE = "exporter-scope"
+FUNCTION_RULE = "function-callers"
 WATCHED_RULE = "watched-call"
 COPY_RULE = "parameter-copy"
 FOLDED_RULE = "folded-norm"
@@ -35,7 +37,8 @@ class Evidence:
         called: modules that ran where nobody could watch them.
         owners: holders of the weights; None where they are not looked at.
         watched: False where ``paths`` are records that no call confirms: scripted modules share scopes between methods
-            of one type, and exports with functions name a call after what it ran last.
+            of one type.
+        functions: module paths by function and value, of an export with functions: those that a node runs as.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class Evidence:
         called: Iterable[str] = (),
         owners: WeightOwners | None = None,
         watched: bool = True,
+        functions: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType({}),
     ) -> None:
         self.paths, self.called, self.owners, self.watched = paths, tuple(called), owners, watched
+        self.functions = functions
 
 
 def apply_scopes(model: Model, evidence: Evidence) -> None:
@@ -70,10 +75,13 @@ class _Work:
     def __init__(self, model: Model, evidence: Evidence) -> None:
         self.modules = model.modules
         self.paths, self.owners, self.watched = evidence.paths, evidence.owners, evidence.watched
+        self.functions = evidence.functions
         self.copies: list[Node] = []
         self.shared: dict[tuple[str, str], Attribution] = {}
 
     def attribute(self, node: Node) -> None:
+        if self.functions and self._in_functions(node):
+            return
         recorded = _recorded(node, self.modules)
         found = next((self.paths[value] for value in node.outputs if value in self.paths), None)
         path = recorded if found is None else self.modules.canonical(found)
@@ -89,6 +97,25 @@ class _Work:
             self._unconfirmed(node, path)
             return
         self._set(node, path, SCOPE_RULE if recorded is None else WATCHED_RULE, Source.SCOPE, 1.0)
+
+    def _in_functions(self, node: Node) -> bool:
+        """Attribute a node of a function, or the call of one, by the modules that run it; whether it is one.
+
+        torch names a call after what it ran last, so one that can't be told is in doubt.
+        """
+        home = node.graph.home
+        inside = home.kind == "function"
+        if not inside and f"function:{node.domain}:{node.op_type}:" not in self.functions:
+            return False
+        known = self.functions.get(home.scope, {})
+        paths = next((known[value] for value in node.outputs if value in known), None) if inside else None
+        if not inside:
+            paths = next(((self.paths[value],) for value in node.outputs if value in self.paths), None)
+        if paths:
+            self._set(node, self.modules.common(paths), FUNCTION_RULE, Source.SCOPE, 1.0)
+        elif not inside:
+            self._set(node, "", DOUBTED_RULE, Source.SCOPE, DOUBT)
+        return True
 
     def _unconfirmed(self, node: Node, path: str) -> None:
         """A scope that no call confirms: the holder of what the node reads decides, else it is in doubt."""

@@ -29,6 +29,7 @@ class Exported:
         warnings: what a user should know about it.
         called: modules that ran, some of them where no call can be watched.
         watched: whether ``paths`` are confirmed by module calls.
+        functions: module paths by function and value: those that a node of a local function runs as.
     """
 
     exporter: ExporterName
@@ -38,6 +39,7 @@ class Exported:
     warnings: list[str] = field(default_factory=list)
     called: tuple[str, ...] = ()
     watched: bool = True
+    functions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def opset_version(self) -> int:

@@ -117,7 +117,13 @@ class ExportJob:
         if self.settings.evidence == "scope":
             apply_scopes(
                 graph,
-                Evidence(exported.paths, exported.called, WeightOwners(ModuleNames(self.model)), exported.watched),
+                Evidence(
+                    exported.paths,
+                    exported.called,
+                    WeightOwners(ModuleNames(self.model)),
+                    exported.watched,
+                    exported.functions,
+                ),
             )
         reading = time.perf_counter() - began
         opset = exported.opset_version

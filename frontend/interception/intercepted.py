@@ -162,6 +162,7 @@ class Intercepted:
     def _tag(self, proto: onnx.ModelProto, paths: Any) -> Model:
         from modelexport.frontend.export.attributing import Evidence, apply_scopes
         from modelexport.frontend.torch.owners import WeightOwners
+        from modelexport.frontend.torch.torchscript import scripted_modules
         from modelexport.frontend.trace.naming import ModuleNames
         from modelexport.frontend.trace.seen import seen, unwatched
         from modelexport.ir.io.reader import from_proto
@@ -176,8 +177,12 @@ class Intercepted:
         if isinstance(self._model, torch.nn.Module):
             watched = seen(self._model, self._watch) if self._watch is not None else unwatched(self._model)
             graph.modules = watched.modules
+            names = ModuleNames(self._model)
             called = tuple(self._marks.called) if self._marks is not None else ()
-            apply_scopes(graph, Evidence(paths, called, WeightOwners(ModuleNames(self._model))))
+            scripted = scripted_modules(names) if self._scopes is not None else ()
+            functions = self._scopes.functions if self._scopes is not None else {}
+            evidence = Evidence(paths, (*called, *scripted), WeightOwners(names), not scripted, functions)
+            apply_scopes(graph, evidence)
         else:
             apply_scopes(graph, Evidence(paths))
         checked = not self._annotates_only()  # what only annotates is tested well enough to be spared the time

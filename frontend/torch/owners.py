@@ -25,7 +25,7 @@ class WeightOwners:
                     continue
                 self._tensors.update((f"{path}.{local}".lstrip("."), tensor) for path in paths)
                 self._holders[id(tensor)] += paths
-                self._alike[tuple(tensor.shape), tensor.dtype, tensor.layout, tensor.device][id(tensor)] = tensor
+                self._alike[_kind(tensor)][id(tensor)] = tensor
         self._found: dict[int, tuple[str, ...]] = {}
 
     def of(self, name: str) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ class WeightOwners:
             return ()
         found = self._found.get(id(tensor))
         if found is None:
-            alike = self._alike[tuple(tensor.shape), tensor.dtype, tensor.layout, tensor.device]
+            alike = self._alike[_kind(tensor)]
             holders = [
                 path
                 for other in alike.values()
@@ -48,6 +48,13 @@ class WeightOwners:
     def is_norm(self, path: str) -> bool:
         """Whether the module at ``path`` is a batch norm, which exporters fold into the product before it."""
         return isinstance(self.names.at(path), torch.nn.modules.batchnorm._NormBase)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
+    """What equal tensors have in common. Of a symbolic shape, which torch.export may leave, nothing is compared."""
+    shape = tuple(tensor.shape)
+    own = 0 if all(isinstance(size, int) for size in shape) else id(tensor)
+    return (own or shape), tensor.dtype, tensor.layout, tensor.device
 
 
 def _is_equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from modelexport.frontend.torch.calls import Call, watch_calls
+from modelexport.frontend.torch.functions import MAIN, FunctionScopes
 from modelexport.frontend.trace.naming import ModuleNames
 
 _TOKEN = re.compile(r"(?:^|/)htp(\d+)::")
@@ -40,12 +41,14 @@ SCRIPT_HOOK = "_jit_pass_onnx_function_substitution"
 class ScopeCapture:
     """Collects ``paths``: value name to module path, for every node output that the exporter knows a scope of.
 
+    Of an export with functions it also collects ``functions``: by function and value the paths of all that run it.
     ``missing`` names the hook points that this torch does not have; without the first two nothing is collected.
     """
 
     def __init__(self, names: ModuleNames) -> None:
         self.names = names
         self.paths: dict[str, str] = {}
+        self.functions: dict[str, dict[str, tuple[str, ...]]] = {}
         self.missing: list[str] = []
         self._modules = list(names.paths)
         self._numbers = {module: number for number, module in enumerate(self._modules)}
@@ -55,6 +58,7 @@ class ScopeCapture:
         self._hooked = _has_global_hooks() or any(map(_has_hooks, self._modules))
         self._frames: dict[str, Call] = {}
         self._stack = [""]
+        self._cut: FunctionScopes | None = None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -79,10 +83,12 @@ class ScopeCapture:
 
     def _map_modules(self, original: Call, model: torch.nn.Module, as_functions: Any) -> Any:
         result = original(model, as_functions)
-        if not as_functions:  # functions are named after the class part: leave it alone
-            import torch.jit._trace
+        import torch.jit._trace
 
-            known = torch.jit._trace._trace_module_map or {}
+        known = torch.jit._trace._trace_module_map or {}
+        if as_functions:  # functions are named after the class part: leave it alone
+            self._cut = FunctionScopes(self.names, known, self._frame_of if self._hooked else lambda _: None)
+        else:
             torch.jit._trace._trace_module_map = {
                 module: re.sub(r"^.*?::", f"htp{self._numbers[module]}::", scope, count=1)
                 if module in self._numbers
@@ -109,6 +115,12 @@ class ScopeCapture:
         return result
 
     def _read_scopes(self, original: Call, graph: Any) -> Any:
+        if self._cut is not None:
+            self._cut.read(graph)
+            result = original(graph)
+            self.functions = self._cut.paths()
+            self.paths = {value: paths[0] for value, paths in self.functions.pop(MAIN).items()}
+            return result
         found: list[tuple[Any, str]] = []
         blank: Any = None
         for node in _walk(graph):

@@ -69,8 +69,10 @@ def export_torchscript(
     found = inputs_to_initializers(proto, parameters) if apart else lifted(proto) if wants_weights else {}
     if given.get("verbose"):
         without_own_frames(proto)
-    scripted = _scripted(names_of_modules)
-    exported = Exported("torchscript", proto, capture.paths, found, called=scripted, watched=not scripted)
+    scripted = scripted_modules(names_of_modules)
+    exported = Exported(
+        "torchscript", proto, capture.paths, found, called=scripted, watched=not scripted, functions=capture.functions
+    )
     if scopes and capture.missing:
         lost = "scopes" if {MAP_HOOK, NAME_HOOK} & {*capture.missing} else "scopes of script functions"
         exported.warnings.append(
@@ -80,7 +82,7 @@ def export_torchscript(
     return exported
 
 
-def _scripted(names: ModuleNames) -> tuple[str, ...]:
+def scripted_modules(names: ModuleNames) -> tuple[str, ...]:
     """The scripted modules that can be called: their calls are no Python calls, so nobody can watch them."""
     return tuple(
         paths[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -54,8 +54,8 @@ def names_of_calls(model: torch.nn.Module) -> Callable[[torch.nn.Module, str], s
     return called
 
 
-def eager_values(model: torch.nn.Module, example: Any) -> Values:
-    """(module path, value) for every float tensor that an operator made."""
+def eager_values(model: torch.nn.Module, example: Any, calls: set[str] | None = None) -> Values:
+    """(module path, value) for every float tensor that an operator made. ``calls`` gets the paths that were called."""
     called = names_of_calls(model)
     stack: list[str] = [""]
     made: Values = []
@@ -88,6 +88,8 @@ def eager_values(model: torch.nn.Module, example: Any) -> Values:
     def watched(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         name = called(self, stack[-1])
         stack.append(stack[-1] if name is None else name)
+        if calls is not None:
+            calls.add(stack[-1])
         try:
             return original(self, *args, **kwargs)
         finally:
@@ -151,13 +153,43 @@ def paths_in(path: Path) -> dict[str, tuple[str, str, list[str]]]:
     return found
 
 
+def beliefs_in(path: Path) -> dict[str, tuple[str, float]]:
+    """Rule and confidence by first output, of every node of the main graph."""
+    found = {}
+    for node in onnx.load(path).graph.node:
+        entries = {entry.key: entry.value for entry in node.metadata_props}
+        found[node.output[0]] = entries["htp.rule"], float(entries["htp.confidence"])
+    return found
+
+
+class Wrong(NamedTuple):
+    """A node that is not from the module that its tag names."""
+
+    op_type: str
+    output: str
+    path: str
+    truth: tuple[str, ...]  # empty where all that is known is that ``path`` was not called
+    rule: str
+    confidence: float
+
+
+@dataclass
+class Counts:
+    """Nodes of one rule, of those that are decided; ``confidence`` is the sum over them."""
+
+    decided: int = 0
+    right: int = 0
+    confidence: float = 0.0
+
+
 @dataclass
 class Comparison:
-    """How many nodes of a file there are, values decide, and are right; and which are wrong."""
+    """How many nodes of a file there are, values or calls decide, and are right; and which are wrong."""
 
     nodes: int = 0
     decided: int = 0
-    wrong: list[tuple[str, str, str, str]] = field(default_factory=list)  # operator, output, path, true path
+    wrong: list[Wrong] = field(default_factory=list)
+    rules: dict[str, Counts] = field(default_factory=dict)
 
     @property
     def exact(self) -> int:
@@ -168,16 +200,32 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
     """Compare the tags in the file at ``path`` with the modules that made the values."""
     by_shape: dict[tuple[int, ...], Values] = {}
     by_size: dict[int, Values] = {}
-    for maker, value in eager_values(model, example):
+    calls: set[str] = set()
+    for maker, value in eager_values(model, example, calls):
         by_shape.setdefault(value.shape, []).append((maker, value))
         by_size.setdefault(value.size, []).append((maker, value.ravel()))
     norms = {
         name for name, module in model.named_modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
     }
     values = node_values(path, example)
+    beliefs = beliefs_in(path)
     found = Comparison()
+
+    def decide(op_type: str, output: str, tagged: str, truth: tuple[str, ...]) -> None:
+        rule, confidence = beliefs[output]
+        counts = found.rules.setdefault(rule, Counts())
+        found.decided += 1
+        counts.decided += 1
+        counts.right += truth == (tagged,)
+        counts.confidence += confidence
+        if truth != (tagged,):
+            found.wrong.append(Wrong(op_type, output, tagged, truth, rule, confidence))
+
     for output, (tagged, op_type, inputs) in paths_in(path).items():
         found.nodes += 1
+        if tagged not in calls:
+            decide(op_type, output, tagged, ())
+            continue
         value = values.get(output)
         if value is None or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
             continue
@@ -187,11 +235,10 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
         if len(made_by) == 1 and any(_same(values.get(other), value) for other in inputs):
             # A value that is passed on: whoever has it in another shape may have been who passed it.
             made_by |= makers(value.ravel(), by_size.get(value.size, []))
-        if len(made_by) != 1 or (op_type == "Conv" and made_by <= norms):  # folded: a node of two modules
-            continue
-        found.decided += 1
-        if made_by != {tagged}:
-            found.wrong.append((op_type, output, tagged, *made_by))
+        if len(made_by) == 1 and op_type in ("Conv", "ConvTranspose") and made_by <= norms:
+            made_by = {path for path in calls if f"{path}.weight" == inputs[1]}  # folded: it is the convolution's
+        if len(made_by) == 1:
+            decide(op_type, output, tagged, tuple(made_by))
     return found
 
 
