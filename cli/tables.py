@@ -91,7 +91,7 @@ def explanation_text(
     """Every decision of one pass as a table, after what the pass noted."""
     if skipped:
         return f"{name} was skipped: {skipped}"
-    from modelexport.passes.report import note_text
+    from modelexport.passes.pipeline.run import note_text
 
     said = "".join(f"\n  {key}: {text}" for key, value in notes.items() if (text := note_text(value)))
     head = f"{name} decided {len(decisions)} node{'' if len(decisions) == 1 else 's'}{said}"

@@ -187,15 +187,6 @@ def explanation(model: Model, pass_name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def note_text(value: object) -> str:
-    """A note of a pass for people: a mapping as ``name 3, other 1``, nothing for an empty one."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return str(value)
-
-
 def label(node: Node) -> str:
     """A node's name, else its first output, for people."""
     return shown(node.name or node.first_output) or f"#{node.id}"

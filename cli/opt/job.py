@@ -78,6 +78,9 @@ class Job:
         for problem in problems:
             out.say(f"error: {out.one_line(problem)}")
         refused = bool(problems) and not self.options.keep_going
+        if self.options.dry_run and not self.options.quiet:
+            for each in run.runs:
+                out.say(f"dry run: {each.told()}")
         if not refused:
             self._write(model)
             self._look_at_tags(model, run)
@@ -178,27 +181,25 @@ class Job:
 
             with atomic_output(Path(self.options.output)) as stream:
                 stream.write(text.encode("utf-8", "backslashreplace"))
-        elif self.options.output == STREAM:
-            from modelexport.ir.io.external.external_data import may_have_external_data
-            from modelexport.ir.io.writer import to_bytes
-
-            data = to_bytes(model)
-            if may_have_external_data(data) and not self.options.quiet:
-                out.warn("the model on stdout keeps its references to external data")
-            out.put_bytes(data)
         else:
-            from modelexport.ir.io.writer import save_model
-
             known = len(model.warnings)
-            save_model(
-                model,
-                self.options.output,
-                external_data=self.options.external_data,  # type: ignore[arg-type]  # click has checked the choice
-                allow_outside_data=self.options.allow_outside_data,
-            )
+            self._write_model(model)
             if not self.options.quiet:
                 for line in model.warnings[known:]:
                     out.warn(line)
+
+    def _write_model(self, model: Model) -> None:
+        from modelexport.ir.io.writer import save_model, streamed
+
+        if self.options.output == STREAM:
+            out.put_bytes(streamed(model, allow_outside_data=self.options.allow_outside_data))
+            return
+        save_model(
+            model,
+            str(self.options.output),
+            external_data=self.options.external_data,  # type: ignore[arg-type]  # click has checked the choice
+            allow_outside_data=self.options.allow_outside_data,
+        )
 
     def _emitted(self, model: Model) -> str:
         if self.options.emit == "text":
@@ -241,6 +242,8 @@ class Job:
         if wanted == "json":
             summary = model_summary(model, self._named_output())
             summary["modules"] = tables.down_to(summary["modules"], depth)
+            summary["notes"] = run.notes
+            summary["warnings"] = list(dict.fromkeys(model.warnings))
             if decisions is not None:
                 summary["explain"] = {"pass": self.options.explain, "decisions": decisions}
             out.put_json(summary, to_stderr=stdout_taken)

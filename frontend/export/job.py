@@ -136,6 +136,7 @@ class ExportJob:
         )
         report = self._tag(graph, self._traced(apart, scratch))
         steps.tagged(graph, self.pipeline.recorded())
+        self.warnings += report.skipped
         saved = self._save(graph, exported, scratch)
         check_memory(self.environment.memory_limit_mb, "before the files are put in place")
         files = publish(scratch, self.target)

@@ -31,13 +31,19 @@ class DataRef:
     length: int | None
 
 
+def data_location(tensor: onnx.TensorProto) -> str:
+    """The file that a tensor's external data is in. Raises InputError where that can't be a file's name."""
+    location = next((text(entry.value) for entry in reversed(tensor.external_data) if entry.key == "location"), "")
+    if not location or "\0" in location:
+        raise InputError(f"tensor {shown(text(tensor.name))!r}: external data without a usable location")
+    return location
+
+
 def data_ref(tensor: onnx.TensorProto) -> DataRef:
     """The external data a tensor refers to. Raises InputError for an entry that can't be used."""
+    location = data_location(tensor)
     entries = {text(entry.key): text(entry.value) for entry in tensor.external_data}
-    location = entries.get("location", "")
     label = shown(text(tensor.name))
-    if not location or "\0" in location:
-        raise InputError(f"tensor {label!r}: external data without a usable location")
     numbers: dict[str, int | None] = {}
     for key in ("offset", "length"):
         value = entries.get(key)

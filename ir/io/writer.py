@@ -25,6 +25,20 @@ def to_bytes(model: Model) -> bytes:
     return _serialize(assemble(model), "<bytes>")
 
 
+def streamed(model: Model, *, allow_outside_data: bool = False) -> bytes:
+    """Serialize ``model`` for a stream. External data is looked at as in ``save_model``, and stays where it is.
+
+    Raises:
+        OutputError: the model is larger than the 2 GB that one protobuf file may have.
+        InputError: external data is outside the model's folder and this was not allowed.
+    """
+    proto = assemble(model)
+    data = _serialize(proto, "<stdout>")
+    if may_have_external_data(data):
+        plan(model, proto, None, "keep", allow_outside_data=allow_outside_data)
+    return data
+
+
 def save_model(
     model: Model, path: str | PathLike[str], *, external_data: DataMode = "copy", allow_outside_data: bool = False
 ) -> None:

@@ -10,9 +10,8 @@ from modelexport.ir.facts import Fact
 from modelexport.ir.limits import memory_mb
 from modelexport.ir.model import Model
 from modelexport.ir.verify import Violation
-from modelexport.passes.pipeline.run import Instrument, PassRun
+from modelexport.passes.pipeline.run import Instrument, PassRun, note_text
 from modelexport.passes.pipeline.text import Pipeline
-from modelexport.passes.report import note_text
 
 Write = Callable[[str], None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelexport.ir.errors import CoverageValidationError
@@ -35,6 +36,26 @@ class PassRun:
         """Name of the pass."""
         return self.step.name
 
+    def told(self) -> str:
+        """What the pass did, in one line."""
+        result = self.result
+        if result.skipped:
+            return f"{self.name}: skipped: {result.skipped}"
+        said = [f"{result.changed} node{'' if result.changed == 1 else 's'}"]
+        if result.structure_changed:
+            said.append("edits the graph")
+        said += (f"{key}: {text}" for key, value in result.notes.items() if (text := note_text(value)))
+        return f"{self.name}: {'; '.join(said)}"
+
+
+def note_text(value: object) -> str:
+    """A note of a pass for people: a mapping as ``name 3, other 1``, nothing for an empty one."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
 
 @dataclass(slots=True)
 class RunReport:
@@ -51,6 +72,16 @@ class RunReport:
     findings: list[CoverageValidationError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     facts: dict[Fact, str] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> list[str]:
+        """One line for each pass that did nothing, with its reason."""
+        return [run.told() for run in self.runs if run.result.skipped]
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each pass: how many nodes it changed and what it noted, or why it was skipped."""
+        return [run.told() for run in self.runs]
 
     @property
     def changed(self) -> int:

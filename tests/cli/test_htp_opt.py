@@ -61,6 +61,8 @@ def test_a_report_with_an_output_is_on_stdout(model: Path, capsys: pytest.Captur
         "tag_statistics",
         "modules",
         "operations",
+        "notes",
+        "warnings",
     ]
 
 

@@ -15,9 +15,9 @@ import onnx
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.external.copying import copy_content, same_content
-from modelexport.ir.io.weights import EXTERNAL, Weights, data_ref, is_outside
+from modelexport.ir.io.weights import EXTERNAL, Weights, data_location, data_ref, is_outside
 from modelexport.ir.model import Model
-from modelexport.ir.text import shown
+from modelexport.ir.text import shown, text
 
 DataMode = Literal["copy", "keep", "embed", "link"]
 PROTO_LIMIT = 2**31 - 1  # bytes of one protobuf message
@@ -98,32 +98,41 @@ class Placement:
 
 
 def plan(
-    model: Model, proto: onnx.ModelProto, target: Path, mode: DataMode, *, allow_outside_data: bool = False
+    model: Model, proto: onnx.ModelProto, target: Path | None, mode: DataMode, *, allow_outside_data: bool = False
 ) -> Placement:
     """Decide what to copy or link so that ``proto``, written to ``target``, finds its data; refuse what can't be done.
+
+    A ``target`` of None is a stream, beside which there is nothing: references stay as they are, which is told. So is
+    an offset or a length that can't be: nothing is read here.
 
     Raises:
         InputError: a location is outside the model's folder and this was not allowed, or can't be used.
         OutputError: the output would replace a data file, or a different file is where data has to go.
     """
     placement = Placement()
-    locations = list(dict.fromkeys(os.path.normpath(data_ref(tensor).location) for tensor in external_tensors(proto)))
+    tensors = list(external_tensors(proto))
+    locations = list(dict.fromkeys(os.path.normpath(data_location(tensor)) for tensor in tensors))
     if not locations:
         return placement
-    base, folder = model.base_dir, target.parent
-    if base is None:
-        _check_outside(model, locations, allow_outside_data)
-        _warn(model, f"external data {_list(locations)} is not copied: the model was not read from a file")
-        return placement
+    base = model.base_dir
     outside = _check_outside(model, locations, allow_outside_data)
-    _refuse_overwriting(base, folder, target, locations)
-    if outside and mode != "keep":
+    _warn_of_ranges(model, tensors)
+    if target is None:
+        _warn(model, "the model on stdout keeps its references to external data")
+    elif base is None:
+        _warn(model, f"external data {_list(locations)} is not copied: the model was not read from a file")
+    if base is None:
+        return placement
+    if target is not None:
+        _refuse_overwriting(base, target.parent, target, locations)
+    if outside and mode != "keep" and target is not None:
         _warn(model, f"external data outside the model's folder stays where it is: {_list(outside)}")
     missing = [location for location in locations if not (base / location).exists()]
     if missing:
         _warn(model, f"external data is missing: {_list([str(base / location) for location in missing])}")
-    if mode == "keep" or (base.exists() and os.path.samefile(base, folder)):
+    if target is None or mode == "keep" or (base.exists() and os.path.samefile(base, target.parent)):
         return placement
+    folder = target.parent
     skipped = {*outside, *missing}
     for location in locations:
         if location not in skipped:
@@ -171,6 +180,28 @@ def _check_outside(model: Model, locations: Iterable[str], allowed: bool) -> lis
             "--allow-outside-data accepts it"
         )
     return outside
+
+
+def _warn_of_ranges(model: Model, tensors: Iterable[onnx.TensorProto]) -> None:
+    """Tell of data that can't be read where its tensors say it is."""
+    sizes: dict[str, int | None] = {}
+    bad: list[str] = []
+    for tensor in tensors:
+        try:
+            ref = data_ref(tensor)
+        except InputError as error:
+            bad.append(str(error))
+            continue
+        if ref.location not in sizes:
+            path = model.base_dir / ref.location if model.base_dir is not None else None
+            sizes[ref.location] = path.stat().st_size if path is not None and path.is_file() else None
+        size, end = sizes[ref.location], ref.offset + (ref.length or 0)
+        if size is not None and end > size:
+            label = shown(text(tensor.name))
+            bad.append(f"tensor {label!r}: external data ends at byte {end} of {shown(ref.location)}, which has {size}")
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        _warn(model, f"{bad[0]}{more}; it is left as it is")
 
 
 def _refuse_overwriting(base: Path, folder: Path, target: Path, locations: Iterable[str]) -> None:

@@ -117,6 +117,19 @@ def test_a_failure_of_ours_leaves_the_plain_export(dynamo: bool) -> None:
     assert [(each.tagged, each.error is not None) for each in exports] == [(False, True)] * 3
 
 
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_strict_passes_what_was_tagged(dynamo: bool) -> None:
+    """It stays silent for exports that were tagged: of a file, a stream and inside another context."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TaggingWarning)
+        with modelexport.tagging(strict=True) as exports:
+            export("m.onnx", dynamo)
+            with modelexport.tagging(strict=True) as inner:
+                export(io.BytesIO(), dynamo)
+    assert [(each.tagged, each.error) for each in exports] == [(True, None)] * 2 and inner == exports[1:]
+    assert all(tags(Path("m.onnx")))
+
+
 def test_a_memory_limit_leaves_the_plain_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELEXPORT_MEMORY_LIMIT_MB", "1")
     with pytest.warns(TaggingWarning, match="MODELEXPORT_MEMORY_LIMIT_MB"), modelexport.tagging() as exports:

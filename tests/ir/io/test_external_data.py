@@ -179,9 +179,8 @@ def test_missing_data_is_a_warning_when_annotating_and_an_error_to_embed(tmp_pat
     (tmp_path / "in" / "v.bin").write_bytes(b"data")
     save_model(model, out / "m.onnx")
     assert tree(out) == ["m.onnx", "v.bin"]
-    assert len(model.warnings) == 1
-    assert "missing" in model.warnings[0]
-    assert "w.bin" in model.warnings[0]
+    (told,) = (line for line in model.warnings if "missing" in line)
+    assert "w.bin" in told
     with pytest.raises(InputError, match=r"w\.bin: No such file"):
         save_model(model, out / "e.onnx", external_data="embed")
     assert not (out / "e.onnx").exists()
@@ -278,9 +277,7 @@ def test_model_from_bytes_cannot_bring_its_data(tmp_path: Path, out: Path) -> No
         save_model(model, out / "m.onnx", external_data="embed")
 
 
-@pytest.mark.parametrize(
-    "bad", [{"location": ""}, {"location": "a\0b"}, {"location": "w", "offset": "-1"}, {"offset": "0"}]
-)
+@pytest.mark.parametrize("bad", [{"location": ""}, {"location": "a\0b"}, {"offset": "0"}])
 def test_hostile_entries_are_one_line(tmp_path: Path, bad: dict[str, str]) -> None:
     proto = loss_cases.chain()
     tensor = proto.graph.initializer.add(name="w", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
