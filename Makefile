@@ -13,7 +13,7 @@ PYTEST  ?= -q -n 2 --dist loadfile
 EDITABLE := $(shell $(BIN)/python -c "import importlib.metadata as m, json; \
   print('yes' if json.loads(m.distribution('modelexport').read_text('direct_url.json') or '{}') \
   .get('dir_info', {}).get('editable') else '')" 2>/dev/null)
-TOOLS   := $(if $(wildcard $(BIN)/mypy),,$(VENV)/.dev)
+TOOLS   := $(if $(and $(wildcard $(BIN)/mypy),$(if $(wildcard $(VENV)/.made),,theirs)),,$(VENV)/.dev)
 CURRENT := $(if $(EDITABLE),,$(VENV)/.package)
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
 
