@@ -7,6 +7,10 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CLIENTS ?= .venv-clients
 ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
+OLDEST  ?= .venv-oldest
+# Tests that import torch.
+WITH_TORCH := tests/analysis/difference/test_edits.py tests/analysis/test_profile_run.py tests/passes/test_registry_properties.py \
+  tests/passes/test_value_attribution.py tests/passes/tools/test_tools.py tests/views/test_page_large.py
 CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
 # Any environment that has the tools will do, such as an editable install of your own: then nothing is installed.
@@ -20,7 +24,7 @@ SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir pa
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-clients browser lint types bench bench-hard mutants docs links site release-check clean
+.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -52,6 +56,15 @@ test-clients: $(CLIENTS)/.package ## Run programs of other packages under modele
 
 test-slow: $(TOOLS) $(CURRENT) ## Run the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) -m slow
+
+test-oldest: ## Run the tests of all but torch with the oldest supported versions, in an environment of their own
+	@if [ -e $(OLDEST) ] && [ ! -f $(OLDEST)/.made ]; then echo "$(OLDEST) was not made by this Makefile: choose another with OLDEST=path" >&2; exit 2; fi
+	$(PYTHON) -m venv $(OLDEST)
+	@touch $(OLDEST)/.made
+	rm -rf build/lib
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]'
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(PYTEST) tests/ir tests/passes tests/analysis tests/views $(addprefix --ignore=,$(WITH_TORCH))
 
 lint: $(TOOLS) ## Check style with ruff (1 s)
 	$(BIN)/ruff check .
@@ -97,6 +110,7 @@ clean: ## Remove what make made, the virtual environment included
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis modelexport-demo
 	@if [ -f $(VENV)/.made ]; then rm -rf $(VENV); fi
 	@if [ -f $(CLIENTS)/.made ]; then rm -rf $(CLIENTS); fi
+	@if [ -f $(OLDEST)/.made ]; then rm -rf $(OLDEST); fi
 
 # A virtual environment that make did not make may hold somebody's editable install: leave it alone.
 $(VENV)/.made:

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelexport.cli.console import SHELLS, completion_script, put, run_guarded, show_version
+from modelexport.cli.parameters import ParamType
 
 EPILOG = """\b
 Examples:
@@ -25,7 +26,7 @@ Quote pipelines: shells expand braces. Exit status: 0 fine, 1 findings (coverage
 """
 
 
-class PipelineText(click.ParamType[str]):
+class PipelineText(ParamType[str]):
     """A pipeline; completes the name of the pass being typed."""
 
     name = "pipeline"
@@ -45,7 +46,7 @@ class PassName(PipelineText):
     name = "pass"
 
 
-class File(click.ParamType[str]):
+class File(ParamType[str]):
     """A path, or ``-`` where that is allowed; opened by the command itself, so that all errors look the same."""
 
     name = "file"

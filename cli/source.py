@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from modelexport.cli.parameters import ParamType
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,7 +19,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 Shapes = dict[str, list[int]]
 
 
-class InputShape(click.ParamType[tuple[str, list[int]]]):
+class InputShape(ParamType[tuple[str, list[int]]]):
     """``NAME:1,3,224,224``."""
 
     name = "NAME:DIM,DIM,..."

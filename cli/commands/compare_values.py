@@ -11,6 +11,7 @@ import click
 
 from modelexport.cli.console import progress, put, put_json, warn
 from modelexport.cli.options import format_option, talk, talk_options
+from modelexport.cli.parameters import ParamType
 from modelexport.cli.running_inputs import given_inputs, input_options
 from modelexport.cli.tables import table
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _LEVELS = ("disable", "basic", "extended", "all")
 
 
-class Tolerance(click.ParamType[float]):
+class Tolerance(ParamType[float]):
     """A number that is not negative."""
 
     name = "X"

@@ -10,11 +10,12 @@ import click
 
 from modelexport.cli.console import put, put_json, warn
 from modelexport.cli.options import format_option, talk_options
+from modelexport.cli.parameters import ParamType
 
 _IGNORE = ("attributes", "weights", "shapes", "connections")
 
 
-class Renaming(click.ParamType[Any]):
+class Renaming(ParamType[Any]):
     """``OLD=NEW``, two dotted paths; a dot is the root."""
 
     name = "OLD=NEW"
@@ -28,7 +29,7 @@ class Renaming(click.ParamType[Any]):
         return ("" if old == "." else old), ("" if new == "." else new)
 
 
-class Tolerance(click.ParamType[float]):
+class Tolerance(ParamType[float]):
     """A number that is not negative."""
 
     name = "X"

@@ -9,10 +9,11 @@ import click
 
 from modelexport.cli.console import put, put_json
 from modelexport.cli.options import format_option, talk_options
+from modelexport.cli.parameters import ParamType
 from modelexport.cli.running_inputs import input_options
 
 
-class CallNumber(click.ParamType[Any]):
+class CallNumber(ParamType[Any]):
     """A number from 1, or ``all``."""
 
     name = "N|all"
