@@ -159,8 +159,11 @@ class Node:
 
     def has_metadata(self, keys: frozenset[str]) -> bool:
         """Whether the metadata has one of ``keys``; quicker than asking ``metadata``."""
-        if self.patch is not None:
-            return not keys.isdisjoint(self.metadata)
+        patch = self.patch
+        if patch:
+            if any(patch.get(key) is not None for key in keys):
+                return True
+            return any(key in keys and key not in patch for key in self.source_keys())
         return not keys.isdisjoint(self.source_keys())
 
     def source_keys(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 _OURS = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED, embedded_tags.OLD_NAME))
 _OURS |= {embedded_tags.OLD_PLACEMENT}
+_PLAIN = _OURS - {embedded_tags.ADDED, embedded_tags.OLD_PLACEMENT}  # removed whatever their values are
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,16 @@ class StripTags(Pass):
         changed = 0
         patches: dict[tuple[str, ...], Mapping[str, str | None]] = {}
         for node in model.nodes():
-            metadata = node.metadata
             touched = False
-            if metadata:
+            metadata = node.metadata if node.patch is not None or not _PLAIN.issuperset(node.source_keys()) else None
+            if metadata is None:  # the keys say it all, and nodes have few different lists of them
+                own = node.source_keys()
+                if own:
+                    if own not in patches:
+                        patches[own] = dict.fromkeys(own)
+                    node.patch_metadata(patches[own])
+                    touched = True
+            elif metadata:
                 added = metadata.get(embedded_tags.ADDED, "").split(",")
                 keys = tuple(key for key in metadata if key in _OURS or (key in added and key in VIEWER_KEYS))
                 if embedded_tags.OLD_PLACEMENT in metadata:

@@ -34,9 +34,12 @@ def apply_patches(model: Model) -> None:
                 block = blocks.get(id(patch))
                 if block is None:
                     block = blocks[id(patch)] = wire.metadata(onnx.NodeProto, patch)
-                if patch.keys().isdisjoint(node.source_keys()):
+                keys = node.source_keys()
+                if patch.keys().isdisjoint(keys):
                     if block:
                         proto.MergeFromString(block)
+                elif not block and patch.keys() >= set(keys):
+                    proto.ClearField("metadata_props")
                 else:
                     _set_or_replace(proto, patch)
                 node.forget_source_keys()

@@ -90,7 +90,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_decisions_are_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(LINK.findall((folder / "README.md").read_text()))
-    assert listed == {path.name for path in folder.glob("[0-9]*.md")}
+    names = {path.name for path in folder.glob("[0-9]*.md")}
+    assert listed == names
+    assert len({name[:4] for name in names}) == len(names), "a number stands for one decision"
+    for name in names:
+        assert (folder / name).read_text().startswith(f"# {name[:4]}: ")
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
