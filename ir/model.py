@@ -37,7 +37,7 @@ class Model(ModelState):
         self.proto, self.path, self.modules = other.proto, other.path, other.modules
         self.main, self.functions, self._by_call = other.main, other.functions, other._by_call
         self.patch, self.key_lists = other.patch, other.key_lists
-        self.gathers_data = other.gathers_data
+        self.gathers_data, self.data_home = other.gathers_data, other.data_home
         self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
         self.revision += 1
         for graph in self.graphs():

@@ -11,6 +11,20 @@ from modelexport.ir.modules import ModuleTable
 from modelexport.ir.text import text
 
 
+class DataHome:
+    """A folder that external data is in, for a model whose data is not beside a file of the user's.
+
+    Attributes:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def remove(self) -> None:
+        """Remove the folder, if it was made for the model."""
+
+
 class ModelState:
     """The part of a model that is below its scopes.
 
@@ -25,6 +39,7 @@ class ModelState:
         verified: the revision that the verifier last found right; the reader's own is 0.
         gathers_data: whether this is a piece of what is in its file, so that saving it gathers the external data that
             it uses in one new file instead of copying whole files.
+        data_home: where its external data is, if that is not the folder of ``path``; saving it gathers that data too.
         key_lists: the distinct lists of metadata keys that nodes have; see Node.source_keys.
     """
 
@@ -38,10 +53,13 @@ class ModelState:
         self.revision = 0
         self.verified = 0
         self.gathers_data = False
+        self.data_home: DataHome | None = None
 
     @property
     def base_dir(self) -> Path | None:
         """Folder that external data locations are relative to; None for a model without a file."""
+        if self.data_home is not None:
+            return self.data_home.folder
         return self.path.parent if self.path is not None else None
 
     @property

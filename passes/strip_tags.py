@@ -15,7 +15,7 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 _OURS = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED, embedded_tags.OLD_NAME))
 _OURS |= {embedded_tags.OLD_PLACEMENT}
-_PLAIN = _OURS - {embedded_tags.ADDED, embedded_tags.OLD_PLACEMENT}  # removed whatever their values are
+_BY_VALUE = frozenset((embedded_tags.ADDED, embedded_tags.OLD_PLACEMENT))  # their values say what to do
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class StripTags(Pass):
         patches: dict[tuple[str, ...], Mapping[str, str | None]] = {}
         for node in model.nodes():
             touched = False
-            metadata = node.metadata if node.patch is not None or not _PLAIN.issuperset(node.source_keys()) else None
+            told = node.patch is None and _BY_VALUE.isdisjoint(node.source_keys())
+            metadata = None if told else node.metadata
             if metadata is None:  # the keys say it all, and nodes have few different lists of them
-                own = node.source_keys()
+                own = tuple([key for key in node.source_keys() if key in _OURS])
                 if own:
                     if own not in patches:
                         patches[own] = dict.fromkeys(own)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelexport.ir.model import Model
     from modelexport.ir.node import Node
     from modelexport.passes.pipeline.base import PassContext
+    from modelexport.passes.pipeline.manager import PassManager
     from modelexport.passes.pipeline.reproducer import Reproducer
     from modelexport.passes.pipeline.run import Instrument, RunReport
 
@@ -47,7 +48,6 @@ class Job:
             return self._work()
 
     def _work(self) -> int:
-        from modelexport.ir.errors import PassError, ToolError
         from modelexport.ir.io.reader import load_model
         from modelexport.passes.pipeline.manager import PassManager
 
@@ -61,6 +61,15 @@ class Job:
         )
         model = load_model(sys.stdin.buffer if self.options.input == STREAM else str(self.options.input))
         gc.freeze()
+        try:
+            return self._run(model, manager, reproducer)
+        finally:
+            if model.data_home is not None:
+                model.data_home.remove()
+
+    def _run(self, model: Model, manager: PassManager, reproducer: Reproducer | None) -> int:
+        from modelexport.ir.errors import PassError, ToolError
+
         try:
             run = manager.run(model)
         except PassError as error:

@@ -38,8 +38,8 @@ def apply_patches(model: Model) -> None:
                 if patch.keys().isdisjoint(keys):
                     if block:
                         proto.MergeFromString(block)
-                elif not block and patch.keys() >= set(keys):
-                    proto.ClearField("metadata_props")
+                elif not block:
+                    _remove(proto, [place for place, key in enumerate(keys) if key in patch])
                 else:
                     _set_or_replace(proto, patch)
                 node.forget_source_keys()
@@ -57,6 +57,15 @@ def patch_new(node: Node, proto: onnx.NodeProto) -> None:
         proto.MergeFromString(wire.metadata(onnx.NodeProto, node.patch))
     if node.doc_patch is not None:
         _set_doc(proto, node.doc_patch)
+
+
+def _remove(proto: onnx.NodeProto, places: list[int]) -> None:
+    entries = proto.metadata_props
+    if places[-1] - places[0] == len(places) - 1:
+        del entries[places[0] : places[-1] + 1]
+        return
+    for place in reversed(places):
+        del entries[place]
 
 
 def _set_or_replace(proto: onnx.NodeProto | onnx.ModelProto, patch: Patch) -> None:

@@ -61,7 +61,7 @@ def restrict(
     )
     _keep_imports(source, proto)
     piece = from_proto(proto, path=model.path)
-    piece.gathers_data = True
+    piece.gathers_data, piece.data_home = True, model.data_home
     _copy_attributions(kept, piece.main.nodes)
     homes = {home.scope: home for home in model.functions}
     for home in piece.functions:

@@ -61,7 +61,7 @@ def is_outside(model: ModelState, location: str) -> bool:
     spelled = os.path.normpath(location)
     if os.path.isabs(spelled) or spelled.split(os.sep)[0] == os.pardir:
         return True
-    if model.path is None:
+    if model.path is None or model.data_home is not None:
         return False
     real = os.path.realpath(model.path.parent / location)
     homes = {os.path.realpath(model.path.parent), os.path.dirname(os.path.realpath(model.path))}

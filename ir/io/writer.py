@@ -48,7 +48,8 @@ def save_model(
         path: the output file; its folder must exist.
         external_data: what becomes of weights in files of their own when the output is in another folder: ``copy`` them
             there, ``keep`` the references as they are, ``embed`` them in the model, or ``link`` (hard links). Only
-            ``embed`` reads them. Of a piece of a model ``copy`` gathers what it uses in ``<path>.data``, in any folder.
+            ``embed`` reads them. Of a piece of a model ``copy`` gathers what it uses in ``<path>.data``, in any folder;
+            so does every mode but ``embed`` with what a tool made, which is in no file of the user's.
             What a user should know is added to ``model.warnings``.
         allow_outside_data: accept data files outside the model's folder; such data is only kept or embedded.
 
@@ -60,7 +61,7 @@ def save_model(
     check_writable(target)
     proto = assemble(model)
     placement = Placement()
-    gathers = model.gathers_data and external_data == "copy"
+    gathers = (model.gathers_data and external_data == "copy") or model.data_home is not None
     if external_data == "embed":
         proto = embedded(model, proto, target, allow_outside_data=allow_outside_data)
     elif gathers:

@@ -60,6 +60,7 @@ def attributed(model: Model | str | PathLike[str]) -> Model:
         from modelexport.ir.io.overlay import assemble
 
         found = from_proto(assemble(given), path=given.path)
+        found.data_home = given.data_home
     PassManager(Pipeline.parse(ATTRIBUTING), verify_each=False).run(found)
     _log.info("%s: modules are those that %s finds", found.path or "the model", ATTRIBUTING)
     return found

@@ -79,7 +79,8 @@ class Reproducer(Instrument):
             model.patch = dict(self._patch)
             self._data = to_bytes(model)
         copy = load_model(self._data)
-        copy.path = model.path  # external data is found from here
+        copy.path, copy.data_home = model.path, model.data_home  # external data is found from here
+        copy.gathers_data = model.gathers_data
         carried = self._carry(copy)
         save_model(copy, self.path)
         with atomic_output(self.script, mode=0o777) as stream:

@@ -28,7 +28,7 @@ def has_attributions(model: Model, by: str, warnings: list[str]) -> bool:
     kept: dict[embedded_tags.Record, list[Node]] = {}
     for node in model.nodes():
         record = _own_record(node)
-        if record is not None:
+        if record is not None and parts.is_merged:
             record = parts.own(node, record, node.metadata)
         found = tables.find(node) if record is None and tables is not None else None
         if record is None and found is not None and found[1]:

@@ -11,10 +11,9 @@ import onnx
 
 from modelexport.ir.errors import InputError, ToolError
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.external.external_data import PROTO_LIMIT, external_tensors
+from modelexport.ir.io.external.data_folder import DataFolder
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.io.reader import from_proto
-from modelexport.ir.io.weights import Weights
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -23,7 +22,7 @@ from modelexport.passes.running.named_copy import nodes_of
 from modelexport.passes.selection.options import selected
 from modelexport.passes.strip_tags import StripTags
 from modelexport.passes.tools.carry import Before, carry
-from modelexport.passes.tools.handover import Handover, call, require, scratch_folder, tool_version
+from modelexport.passes.tools.handover import Handover, call, require, tool_version
 
 _CARRIED_KEYS = (embedded_tags.OLD_NAME, embedded_tags.PLACEMENT, embedded_tags.OLD_PLACEMENT)
 
@@ -87,16 +86,15 @@ class ToolPass(Pass):
         before = Before(model, _CARRIED_KEYS)
         old_names = model.metadata.get(embedded_tags.OLD_NAMES)
         count = sum(len(graph) for graph in model.graphs())
-        with scratch_folder(ctx.scratch) as folder:
-            proto, names, temporary = self._handed_over(model, chosen, ctx)
-            given = Handover(proto, folder)
-            done = tuple(step.name for step in ctx.done)
-            result = call(lambda: self.apply(given, names), self.name, self.tool(), done, folder)
-        _give_back(result, temporary)
+        done = tuple(step.name for step in ctx.done)
+        home = DataFolder(ctx.scratch)
         try:
-            made = from_proto(result, path=model.path, label=f"the result of {self.name}")
-        except InputError as error:
-            raise ToolError(f"the pass {self.name}: {self.tool()}: {error}", self.name, done) from error
+            made = self._applied(model, chosen, ctx, home, done)
+        except BaseException:
+            home.remove()
+            raise
+        if made.data_home is None:
+            home.remove()
         made.modules = model.modules
         made.warnings = [line for line in made.warnings if line not in model.warnings]
         model.become(made)
@@ -112,40 +110,35 @@ class ToolPass(Pass):
             notes |= {"kept": report.kept, "new": report.new, "by rule": dict(report.by_rule)}
         return PassResult(after, True, notes)
 
-    def _handed_over(
-        self, model: Model, chosen: dict[str, tuple[Node, ...]], ctx: PassContext
-    ) -> tuple[onnx.ModelProto, dict[str, list[str]], dict[str, str | None]]:
-        """The model without anything of ours and with its weights, the names of the chosen nodes in it, and the old
-        names of those that were named for the tool."""
+    def _applied(
+        self,
+        model: Model,
+        chosen: dict[str, tuple[Node, ...]],
+        ctx: PassContext,
+        home: DataFolder,
+        done: tuple[str, ...],
+    ) -> Model:
+        """What the tool makes of the model without anything of ours and with its weights."""
         copy = onnx.ModelProto()
         copy.CopyFrom(assemble(model))
         plain = from_proto(copy, path=model.path)
+        plain.data_home = model.data_home
         StripTags().run(plain, PassContext())
         temporary: dict[str, str | None] = {}
         names: dict[str, list[str]] = {}
         if chosen:
             pairs = dict(zip(model.nodes(), plain.nodes(), strict=True))
             names = {key: _named((pairs[node] for node in nodes), plain, temporary) for key, nodes in chosen.items()}
-        proto = assemble(plain)
-        return _with_weights(model, proto, ctx.allow_outside_data), names, temporary
-
-
-def _with_weights(model: Model, proto: onnx.ModelProto, allow_outside_data: bool) -> onnx.ModelProto:
-    """The proto with external data inside, as ``onnx.load`` reads it. Raises InputError where data is missing, or where
-    it is more than one protobuf message holds."""
-    tensors = list(external_tensors(proto))
-    if not tensors:
-        return proto
-    weights = Weights(model, allow_outside_data=allow_outside_data)
-    if proto.ByteSize() + sum(weights.size(tensor) for tensor in tensors) > PROTO_LIMIT:
-        raise InputError(
-            f"{model.path}: larger than 2 GB with its weights, and tools are handed one file of at most that"
-        )
-    for tensor in tensors:
-        tensor.raw_data = bytes(weights.raw(tensor))
-        tensor.ClearField("external_data")
-        tensor.data_location = onnx.TensorProto.DEFAULT
-    return proto
+        given = Handover(plain, assemble(plain), home, ctx.allow_outside_data)
+        result = call(lambda: self.apply(given, names), self.name, self.tool(), done, home.folder)
+        _give_back(result, temporary)
+        try:
+            settled = given.read_back(result)
+            made = from_proto(settled.proto, path=model.path, label=f"the result of {self.name}")
+        except InputError as error:
+            raise ToolError(f"the pass {self.name}: {self.tool()}: {error}", self.name, done) from error
+        made.data_home = settled.data_home
+        return made
 
 
 def _give_back(proto: onnx.ModelProto, temporary: dict[str, str | None]) -> None:

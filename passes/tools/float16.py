@@ -47,5 +47,5 @@ class Float16(ToolPass):
         options = self.given_options()
         if "block" in names:
             options["node_block_list"] = names["block"]
-        made: onnx.ModelProto = convert_float_to_float16(given.proto, **options)
+        made: onnx.ModelProto = convert_float_to_float16(given.given(), **options)
         return made

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,55 +15,77 @@ from typing import Any, TypeVar
 
 import onnx
 
-from modelexport.ir.errors import InputError, MissingExtraError, ModelExportError, ToolError
+from modelexport.ir.errors import MissingExtraError, ModelExportError, ToolError
+from modelexport.ir.io.external.data_folder import DataFolder, move_out, put_inside, settle, with_small_inside
+from modelexport.ir.io.external.external_data import external_tensors
+from modelexport.ir.io.external.gathering import Gathering
+from modelexport.ir.io.weights import Weights
+from modelexport.ir.model import Model
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-_LINES, _MODEL, _DATA = 400, "model.onnx", "model.onnx.data"
-_LARGE = 1_900_000_000  # bytes that one protobuf message surely holds
+_LINES, _MODEL = 400, "model.onnx"
+LARGE = 1_900_000_000  # bytes that one protobuf message surely holds
 _SHAPES_DIFFER = "Inferred shape and existing shape differ"
 
 
 class Handover:
-    """A model on its way to a tool and back.
+    """A model on its way to a tool and back: in memory, or where it is large in a file with its weights beside it.
 
     Attributes:
-        proto: the model, with its weights and without anything of ours; the tool may change it.
-        folder: a folder for files, which is removed in every case.
+        large: whether it is more than one protobuf message surely holds, with its weights.
+        folder: a folder for files.
+
+    Raises:
+        InputError: its external data can't be read.
     """
 
-    def __init__(self, proto: onnx.ModelProto, folder: Path) -> None:
-        self.proto = proto
-        self.folder = folder
+    def __init__(self, model: Model, proto: onnx.ModelProto, home: DataFolder, allow_outside_data: bool) -> None:
+        self.home = home
+        self.folder = home.folder
+        weights = Weights(model, allow_outside_data=allow_outside_data)
+        outside = list(external_tensors(proto))
+        self.large = proto.ByteSize() + sum(weights.size(tensor) for tensor in outside) > LARGE
+        self._proto: onnx.ModelProto | None = None if self.large else proto
+        if not self.large:
+            for tensor in outside:
+                put_inside(tensor, weights)
+            return
+        with_small_inside(proto, weights)
+        gathering = Gathering(model, proto, self.folder / _MODEL, allow_outside_data=allow_outside_data)
+        move_out(gathering.proto, self.folder / "inside.data")
+        with gathering.written():
+            (self.folder / _MODEL).write_bytes(gathering.proto.SerializeToString(deterministic=True))
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The model, with its weights and without anything of ours; the tool may change it."""
+        if self._proto is None:
+            self._proto = onnx.load(self.folder / _MODEL)
+        return self._proto
 
     def file(self) -> str:
-        """The model in a file; above 2 GB with its weights beside it."""
+        """The model in a file; a large one with its weights beside it."""
         path = self.folder / _MODEL
         if not path.exists():
-            large = self.proto.ByteSize() > _LARGE
-            onnx.save_model(self.proto, str(path), save_as_external_data=large, location=_DATA if large else None)
+            onnx.save_model(self.proto, str(path))
         return str(path)
+
+    def given(self) -> onnx.ModelProto | str:
+        """What a tool is given that takes both: the model, or its file where it is large."""
+        return self.file() if self.large else self.proto
 
     def target(self, name: str = "result.onnx") -> str:
         """Where a tool may write."""
         return str(self.folder / name)
 
     def result(self, name: str = "result.onnx") -> onnx.ModelProto:
-        """What a tool wrote there, with its weights."""
-        return onnx.load(self.target(name))
+        """What a tool wrote there; what it wrote beside it stays there."""
+        return onnx.load(self.target(name), load_external_data=False)
 
-
-@contextlib.contextmanager
-def scratch_folder(beside: Path | None) -> Iterator[Path]:
-    """A folder beside the output, else among the system's temporary files; removed in every case."""
-    try:
-        made = tempfile.mkdtemp(prefix=".modelexport.", suffix=".tmp", dir=beside)
-    except OSError as error:
-        raise InputError(f"{beside}: {error.strerror or error}") from error
-    try:
-        yield Path(made)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    def read_back(self, result: onnx.ModelProto) -> Model:
+        """The result with its weights: inside, or where it is large in the folder, which the model then keeps."""
+        return settle(result, self.home, LARGE)
 
 
 def require(module: str, package: str, extra: str, what: str) -> Any:

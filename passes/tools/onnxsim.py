@@ -20,7 +20,10 @@ import onnx, onnxsim
 source, target, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 try:
     made, _ = onnxsim.simplify(onnx.load(source), check_n=0, **options)
-    onnx.save(made, target)
+    if sys.argv[4]:
+        onnx.save_model(made, target, save_as_external_data=True, location=sys.argv[4])
+    else:
+        onnx.save(made, target)
 except Exception as error:
     print(f"\\n{type(error).__name__}\\n{error}", file=sys.stderr)
     sys.exit(1)
@@ -50,6 +53,7 @@ class Onnxsim(ToolPass):
         """See the class."""
         options = json.dumps({"skipped_optimizers": list(self.skip)} if self.skip else {})
         command = [sys.executable, "-c", _CHILD, given.file(), given.target(), options]
+        command.append("result.onnx.data" if given.large else "")
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         print(done.stdout, done.stderr)  # noqa: T201 - into the log, where all that a tool says goes
         if done.returncode:

@@ -37,5 +37,5 @@ class Onnxslim(ToolPass):
             options["skip_fusion_patterns"] = list(self.skip_fusion)
         if self.shape_infer is not None:
             options["no_shape_infer"] = not self.shape_infer
-        made: onnx.ModelProto = onnxslim.slim(given.proto, **options)
+        made: onnx.ModelProto = onnxslim.slim(given.given(), **options)
         return made

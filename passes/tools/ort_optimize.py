@@ -10,6 +10,7 @@ import onnx
 from modelexport.passes.tools.base import ToolPass
 from modelexport.passes.tools.handover import Handover
 
+_INITIALIZERS = "session.optimized_model_external_initializers"
 Level = Literal["extended", "basic", "layout", "all"]
 
 
@@ -39,6 +40,13 @@ class OrtOptimize(ToolPass):
             level = f"ORT_ENABLE_{self.level.upper()}"
             options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
         options.optimized_model_filepath = given.target()
+        if given.large:
+            options.add_session_config_entry(f"{_INITIALIZERS}_file_name", "result.onnx.data")
+            options.add_session_config_entry(f"{_INITIALIZERS}_min_size_in_bytes", "1024")
         more = {"disabled_optimizers": list(self.disable)} if self.disable else {}
         onnxruntime.InferenceSession(given.file(), options, providers=["CPUExecutionProvider"], **more)
-        return given.result()
+        made = given.result()
+        for tensor in made.graph.initializer if given.large else ():
+            if not tensor.doc_string:  # an empty one is written for external data only
+                tensor.ClearField("doc_string")
+        return made

@@ -44,5 +44,8 @@ class QuantizeDynamic(Quantizing):
         """See the class."""
         from onnxruntime.quantization import quantize_dynamic  # type: ignore[import-untyped]
 
-        quantize_dynamic(given.file(), given.target(), **self.tool_options(names))
+        options = self.tool_options(names)
+        if given.large:
+            options["use_external_data_format"] = True
+        quantize_dynamic(given.file(), given.target(), **options)
         return given.result()

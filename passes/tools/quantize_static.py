@@ -86,6 +86,8 @@ class QuantizeStatic(Quantizing):
                 return next(self.left, None)
 
         options = self.tool_options(names)
+        if given.large:
+            options["use_external_data_format"] = True
         if "quant_format" in options:
             options["quant_format"] = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}[
                 options["quant_format"]
@@ -93,5 +95,6 @@ class QuantizeStatic(Quantizing):
         if "calibrate_method" in options:
             methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
             options["calibrate_method"] = getattr(CalibrationMethod, methods[options["calibrate_method"]])
-        quantize_static(given.file(), given.target(), Reader(self.samples(given.proto)), **options)
+        samples = self.samples(onnx.load(given.file(), load_external_data=False))
+        quantize_static(given.file(), given.target(), Reader(samples), **options)
         return given.result()

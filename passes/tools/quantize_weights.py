@@ -48,7 +48,7 @@ class QuantizeWeights(Quantizing):
         options = self.tool_options(names)
         if "bits" in options:
             options["bits"] = int(options["bits"])
-        quantizer = MatMulNBitsQuantizer(given.proto, **options)
+        quantizer = MatMulNBitsQuantizer(given.given(), **options)
         quantizer.process()
         made: onnx.ModelProto = quantizer.model.model
         return made

@@ -30,12 +30,13 @@ def may_have_external_data(data: bytes) -> bool:
 
 def external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor with external data: initializers, attributes, bodies, functions, sparse parts, training graphs."""
-    for tensor in _tensors(proto):
+    for tensor in all_tensors(proto):
         if tensor.data_location == EXTERNAL:
             yield tensor
 
 
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def all_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor: initializers, attributes, bodies, functions, sparse parts, training graphs."""
     graphs = [proto.graph]
     attributes: list[onnx.AttributeProto] = []
     for function in proto.functions:
