@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from modelexport.ir.attribution import Attribution
@@ -17,6 +18,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.node import Absent
 from modelexport.passes.pipeline.base import Pass
+from modelexport.passes.pipeline.options import options_of
 from modelexport.passes.pipeline.run import Instrument, PassRun
 from modelexport.passes.pipeline.text import Pipeline
 
@@ -108,8 +110,10 @@ class Reproducer(Instrument):
         if not patches:
             return False
         rows: list[list[object]] = [[each.path, each.cls, tags[each.path], each.calls] for each in table]
+        tables = (f"{embedded_tags.MODULES}.", f"{embedded_tags.NODES}.")  # two tables would be two merged models
         copy.patch_metadata(
             {
+                **{key: None for key in embedded_tags.own_keys(copy.metadata) if key.startswith(tables)},
                 embedded_tags.MODULES: embedded_tags.pack("modules", rows),
                 embedded_tags.NODES: embedded_tags.pack("nodes", []),
             }
@@ -118,11 +122,11 @@ class Reproducer(Instrument):
 
     def _command(self, run: PassRun, carried: bool) -> str:
         needed = set(run.step.requires)
-        steps = [str(run.step)]
+        steps = [_absolute(run.step)]
         for step in reversed(self._passes[: run.index]):
             if not needed.isdisjoint(step.establishes):
                 needed = (needed - step.establishes) | step.requires
-                steps.insert(0, str(step))
+                steps.insert(0, _absolute(step))
         if carried and RESTORE not in {step.partition("{")[0] for step in steps}:
             steps.insert(0, RESTORE)
         arguments = ["--passes", ",".join(steps), *self._arguments]
@@ -132,3 +136,14 @@ class Reproducer(Instrument):
             f"# {run.name} fails on the model beside this script.\n"
             f'exec "${{HTP_OPT:-htp-opt}}" "$(dirname "$0")"/{name} {shlex.join(arguments)} "$@"\n'
         )
+
+
+def _absolute(step: Pass) -> str:
+    """The pipeline element with files that are found from every folder."""
+    files = {option.field: getattr(step, option.field) for option in options_of(type(step)) if option.is_path}
+    found = {
+        name: type(value)(os.path.abspath(value))
+        for name, value in files.items()
+        if value not in (None, "", ()) and not isinstance(value, tuple)
+    }
+    return str(replace(step, **found)) if found else str(step)

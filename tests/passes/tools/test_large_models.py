@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from alone import TOOLS
-from models import calibration, exported, same
+from tool_models import calibration, exported, same
 
 from modelexport.cli.htp_opt import main
 from modelexport.ir import load_model, save_model
