@@ -29,9 +29,11 @@ def streamed(model: Model, *, allow_outside_data: bool = False) -> bytes:
     """Serialize ``model`` for a stream. External data is looked at as in ``save_model``, and stays where it is.
 
     Raises:
-        OutputError: the model is larger than the 2 GB that one protobuf file may have.
+        OutputError: the model is larger than the 2 GB that one protobuf file may have, or has data that a tool made.
         InputError: external data is outside the model's folder and this was not allowed.
     """
+    if model.data_home is not None:
+        raise OutputError("stdout: with its weights the result is above 2 GB, and they need a file beside it: name one")
     proto = assemble(model)
     data = _serialize(proto, "<stdout>")
     if may_have_external_data(data):
