@@ -123,6 +123,23 @@ def test_the_eager_run_alone_recognises_what_is_computed(exported, eager):
     assert by_path == {"blocks.0.norm", "blocks.1.norm"}
 
 
+def test_an_operator_called_as_torch_calls_it_is_no_surer(exported, eager):
+    """A local function named ``softmax``, as an eager run names its events: the value says where it is from."""
+    proto, names = stripped(exported)
+    imports = [onnx.helper.make_opsetid("", 17)]
+    inside = [onnx.helper.make_node("Softmax", ["a"], ["b"], axis=-1)]
+    proto.functions.append(onnx.helper.make_function("pkg", "softmax", ["a"], ["b"], inside, imports))
+    proto.opset_import.append(onnx.helper.make_opsetid("pkg", 1))
+    for node in proto.graph.node:
+        if node.op_type == "Softmax":
+            node.op_type, node.domain = "softmax", "pkg"
+            del node.attribute[:]
+    model, _ = run(proto, eager)
+    found = [node for node in model.main.nodes if node.op_type == "softmax"]
+    assert [node.attribution.rule for node in found] == ["event-value"] * 2
+    assert [node.attribution.path for node in found] == [expected(names[node.first_output]) for node in found]
+
+
 def test_order_in_the_file_does_not_matter(exported, twin):
     proto, names = stripped(exported)
     nodes, ready = list(proto.graph.node), []

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from modelexport.frontend.export import attributing
 from modelexport.passes.evidence.inference.confidence import CHOSEN, MEASURED
 from modelexport.passes.pipeline.registry import PASSES
 
@@ -108,3 +109,17 @@ def test_make_targets_of_the_documents_exist() -> None:
         name for page in PAGES for name in re.findall(r"(?:`|^    )make ([a-z-]+)", page.read_text(), re.MULTILINE)
     }
     assert {"demo", "test", "bench"} <= named <= targets
+
+
+def test_every_rule_has_a_case_of_its_name() -> None:
+    """``test_rule_twin_near`` for ``twin-near``: one for each rule with a number, and none for a rule that is gone."""
+    cases = {
+        node.name.removeprefix("test_rule_").replace("_", "-")
+        for folder in ("passes", "frontend")
+        for file in (ROOT / "tests" / folder).rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_rule_")
+    }
+    exports = {value for name, value in vars(attributing).items() if name.endswith("_RULE")}  # without a number
+    rules = MEASURED.keys() | CHOSEN.keys()
+    assert (sorted(rules - cases), sorted(cases - rules - exports)) == ([], [])

@@ -27,8 +27,6 @@ CHOSEN: dict[str, float] = {
     "caller": 0.9,
     "constant-common": 0.85,
     "consumers": 0.55,
-    "event-near": 0.5,
-    "event-tie": 0.35,
     "flattened-product": 0.98,
     "initializer-several": 0.5,
     "namespace": 0.6,

@@ -32,7 +32,7 @@ class Found:
         event: number of the event in the source view.
         lead: by how much its score beats the best candidate of another module; infinite where there is none.
         rich: whether the value alone identifies it.
-        same_op: whether the operators are the same.
+        same_op: whether the operators are the same; never with an eager run, whose operators are torch's.
         named: whether node or value names are the same.
         alike: whether the neighbourhood agrees as well.
     """
@@ -158,7 +158,8 @@ class Matcher:
             return None
         module = self.s.module[event]
         other = next((score for (score, _), m in scored if self.s.module[-m] != module), float("-inf"))
-        return Found(event, best - other, rich, self.t.op[t] == self.s.op[event], self._named(t, event), bool(alike))
+        same_op = self.twin and self.t.op[t] == self.s.op[event]
+        return Found(event, best - other, rich, same_op, self._named(t, event), bool(alike))
 
     def _candidates(self, t: int) -> Iterable[int]:
         value = self.t.main(t)

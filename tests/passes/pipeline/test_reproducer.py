@@ -58,10 +58,10 @@ class Breaker(Vandal):
 
 @dataclass(frozen=True)
 class Heir(Vandal):
-    """Crash where nodes have inherited."""
+    """Crash where tags are in the file."""
 
     name: ClassVar[str] = "heir"
-    requires: ClassVar[frozenset[Fact]] = frozenset({Fact.INHERITED})
+    requires: ClassVar[frozenset[Fact]] = frozenset({Fact.EMBEDDED})
 
 
 REGISTRY = Registry.default().extended(Vandal, Breaker, Heir)
@@ -115,9 +115,9 @@ def test_the_command_has_what_the_failing_pass_requires_and_no_more(tmp_path: Pa
 
 
 def test_the_command_has_what_the_required_passes_require(tmp_path: Path) -> None:
-    fail("scope-attribution,context-inheritance,fallback-tagging,heir", tmp_path / "case.onnx")
+    fail("scope-attribution,context-inheritance,fallback-tagging,attribute-embedding,heir", tmp_path / "case.onnx")
     text = shlex.split((tmp_path / "case.onnx.sh").read_text().splitlines()[-1])[4]
-    assert text == "scope-attribution,context-inheritance,heir"
+    assert text == "scope-attribution,fallback-tagging,attribute-embedding,heir"
     with pytest.raises(PassError, match="the pass heir crashed"):
         PassManager(Pipeline.parse(text, registry=REGISTRY)).run(load_model(tmp_path / "case.onnx"))
 

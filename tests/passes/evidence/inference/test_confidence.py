@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelexport.ir.errors import ConfigError
@@ -162,6 +162,7 @@ _PLACES = st.builds(
 _RULES = st.sampled_from(("neighbours", "producers", "consumers", "guessed-consumers", "of-tomorrow"))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         Situation,

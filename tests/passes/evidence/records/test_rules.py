@@ -1,0 +1,147 @@
+"""One case for each rule that reads a record: names, metadata, tables, references, parameters' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelexport.ir import load_model
+from modelexport.ir.io.writer import save_model, to_bytes
+from modelexport.passes.testing import check, make_model, run_pass
+
+PASS = "scope-attribution"
+SQUARE = "= {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}"
+
+
+def graph(*nodes: str, inputs: str = "float[4,4] X", weights: str = "", modules: str = "") -> str:
+    """A graph of these nodes, the last of which makes Y."""
+    head = f"{modules}\nagraph ({inputs}) => (float[4,4] Y)" + (f"\n<{weights}>" if weights else "")
+    return "\n".join([head, "{", *nodes, "}"])
+
+
+def test_rule_node_name() -> None:
+    check(PASS, graph('["/enc/fc/Relu"] Y = Relu (X)'), "Y enc.fc scope/node-name")
+
+
+def test_rule_node_name_table() -> None:
+    modules = "# module: . my.Net\n# module: enc my.Enc\n# module: enc.fc my.Linear"
+    check(PASS, graph('["/enc/fc/Relu"] Y = Relu (X)', modules=modules), "Y enc.fc scope/node-name-table")
+
+
+def test_rule_output_name() -> None:
+    """An optimiser renamed the node; its output still has the exporter's name."""
+    text = graph('[fused_3] "/enc/fc/Relu_output_0" = Relu (X)', '["/dec/Neg"] Y = Neg ("/enc/fc/Relu_output_0")')
+    check(PASS, text, "/enc/fc/Relu_output_0 enc.fc scope/output-name\nY dec scope/node-name")
+
+
+def test_rule_fused_name() -> None:
+    """An optimiser's node of another operator, named after one that it replaced."""
+    text = graph('["/enc/fc/MatMul/Fused"] Y = Relu (X)')
+    check(PASS, text, "Y enc.fc scope/fused-name")
+
+
+def test_rule_call_number() -> None:
+    """Two modules spelled alike, and nothing but the order of their calls says which is which."""
+    weights = ", ".join(f"float[4] {name} = {{{i},2,3,4}}" for i, name in enumerate(("w1", "w2")))
+    weights += ", " + ", ".join(f'float[4] "l.{i}.fc.bias" = {{1,2,3,4}}' for i in range(2))
+    nodes = ('["/fc/Mul"] a = Mul (X, w1)', '["/fc_1/Mul"] b = Mul (a, w2)')
+    text = graph(*nodes, 'z = Add (b, "l.0.fc.bias")', 'Y = Add (z, "l.1.fc.bias")', weights=weights)
+    check(PASS, text, "a l.0.fc scope/call-number\nb l.1.fc scope/call-number\n...")
+
+
+def test_rule_torch_name_scopes() -> None:
+    text = graph("Y = Relu (X)  # meta: pkg.torch.onnx.name_scopes=['', 'enc', 'enc.fc', 'relu']")
+    check(PASS, text, "Y enc.fc scope/torch-name-scopes")
+
+
+def test_rule_onnxscript_name_scopes() -> None:
+    text = graph("Y = Relu (X)  # meta: pkg.onnxscript.name_scopes=['', 'layers.0', 'mlp']")
+    check(PASS, text, "Y layers.0.mlp scope/onnxscript-name-scopes")
+
+
+def test_rule_namespace_scopes() -> None:
+    text = graph("Y = Relu (X)  # meta: namespace=: m.Net/enc: m.Enc/relu: aten.relu")
+    check(PASS, text, "Y enc scope/namespace-scopes")
+
+
+def test_rule_namespace() -> None:
+    check(PASS, graph("Y = Relu (X)  # meta: namespace=net/block"), "Y net.block scope/namespace")
+
+
+def test_rule_winml_tag() -> None:
+    check(PASS, graph("Y = Relu (X)  # meta: winml.hierarchy.tag=/Net/Enc/Linear"), "Y Enc.Linear scope/winml-tag")
+
+
+def tabled(change: dict[str, tuple[str, str]]) -> str | bytes:
+    """A file with our table but without our tags in nodes, as tools leave it that rename or fuse nodes."""
+    model = make_model(graph("[relu_7] r = Relu (X)  # scope: a", "[neg_8] Y = Neg (r)  # scope: b"))
+    run_pass("attribute-embedding", model)
+    proto = load_model(to_bytes(model)).proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.name, node.op_type = change.get(node.name, (node.name, node.op_type))
+    return proto.SerializeToString()
+
+
+def test_rule_table_output() -> None:
+    """The operator changed, the output is the one that the table lists."""
+    model = load_model(tabled({"relu_7": ("new", "Sigmoid")}))
+    check(PASS, model, "r a reference/table-output\nY b")
+
+
+def test_rule_table_prefix() -> None:
+    """A tool put its own node in, named after one of the table's."""
+    model = load_model(tabled({}))
+    proto = model.proto
+    proto.graph.node[1].input[0] = "fresh"
+    proto.graph.node.add(op_type="Cast", name="relu_7_cast", input=["r"], output=["fresh"])
+    proto.graph.node.insert(1, proto.graph.node.pop())
+    check(PASS, load_model(proto.SerializeToString()), "r a\nfresh a reference/table-prefix\nY b")
+
+
+def reference(folder: Path) -> Path:
+    model = make_model(graph('["/enc/Relu"] "/enc/Relu_out" = Relu (X)  # scope: enc', 'Y = Neg ("/enc/Relu_out")'))
+    run_pass("fallback-tagging", model)
+    run_pass("attribute-embedding", model)
+    save_model(model, folder / "reference.onnx")
+    return folder / "reference.onnx"
+
+
+def test_rule_reference_node_name(tmp_path: Path) -> None:
+    text = graph('["/enc/Relu"] a = Relu (X)', "Y = Exp (a)")
+    check("reference-attribution", text, "a enc reference/reference-node-name\n...", reference=reference(tmp_path))
+
+
+def test_rule_reference_output_name(tmp_path: Path) -> None:
+    text = graph('[new] "/enc/Relu_out" = Relu (X)', 'Y = Exp ("/enc/Relu_out")')
+    expected = "/enc/Relu_out enc reference/reference-output-name\n..."
+    check("reference-attribution", text, expected, reference=reference(tmp_path))
+
+
+def test_rule_reference_prefix(tmp_path: Path) -> None:
+    text = graph('["/enc/Relu/SomeFusion/"] a = Relu (X)', "Y = Exp (a)")
+    check("reference-attribution", text, "a enc reference/reference-prefix\n...", reference=reference(tmp_path))
+
+
+def test_rule_initializer_name() -> None:
+    text = graph('Y = MatMul (X, "enc.fc.weight")', weights=f'float[4,4] "enc.fc.weight" {SQUARE}')
+    check(PASS, text, "Y enc.fc parameter/initializer-name")
+
+
+def test_rule_initializer_shared() -> None:
+    """Two nodes compute with one weight: it may have been two before equal ones were merged."""
+    nodes = ('a = MatMul (X, "enc.fc.weight")', 'Y = MatMul (a, "enc.fc.weight")')
+    text = graph(*nodes, weights=f'float[4,4] "enc.fc.weight" {SQUARE}')
+    check(PASS, text, "a enc.fc parameter/initializer-shared\nY enc.fc parameter/initializer-shared")
+
+
+def test_rule_initializer_parent() -> None:
+    """A weight on the left of a product is used by other code than its module's own."""
+    text = graph('Y = MatMul ("enc.fc.weight", X)', weights=f'float[4,4] "enc.fc.weight" {SQUARE}')
+    check(PASS, text, "Y enc parameter/initializer-parent")
+
+
+def test_rule_initializer_several() -> None:
+    """Weights of several modules joined, as many of one as of another."""
+    weights = f'float[4,4] "enc.q.weight" {SQUARE}, float[4,4] "enc.k.weight" {SQUARE}'
+    nodes = ('w = Concat <axis = 1> ("enc.q.weight", "enc.k.weight", X)', "Y = Relu (w)")
+    check(PASS, graph(*nodes, weights=weights), "w enc.k parameter/initializer-several\nY -")
