@@ -20,11 +20,12 @@ EDITABLE := $(shell $(BIN)/python -c "import importlib.metadata as m, json; \
 TOOLS   := $(if $(and $(wildcard $(BIN)/mypy),$(if $(wildcard $(VENV)/.made),,theirs)),,$(VENV)/.dev)
 CURRENT := $(if $(EDITABLE),,$(VENV)/.package)
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
+BOUND   ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard mutants docs links site release-check clean
+.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard coverage mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -75,6 +76,9 @@ types: $(TOOLS) $(CURRENT) ## Check types with mypy, on the installed package (1
 
 bench: $(TOOLS) $(CURRENT) ## Measure speed and memory against reading and writing the same file
 	$(BIN)/python bench/speed.py
+
+coverage: $(TOOLS) $(CURRENT) ## Run the tests with branch coverage, which has a bound (tests that start processes count less)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) --cov=modelexport --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(BOUND)
 
 mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, and see the tests notice (10 min)
 	$(BIN)/python bench/mutants.py
