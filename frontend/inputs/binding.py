@@ -40,11 +40,12 @@ def in_signature_order(model: torch.nn.Module, inputs: Inputs) -> Inputs:
 
 
 def for_torchscript(inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
-    """``options`` with the names of keyword inputs, in the order of the inputs."""
+    """``options`` with the names of keyword inputs, in the order of the inputs. Names beyond them are for weights."""
     given = dict(options)
     if inputs.kwargs and not inputs.args:
-        names = onnx_names(inputs, given.get("input_names"))
-        given["input_names"] = [names[own] for own in inputs.names()]
+        own, asked = inputs.names(), list(given.get("input_names") or ())
+        names = onnx_names(inputs, asked)
+        given["input_names"] = [*(names[name] for name in own), *asked[len(own) :]]
     return given
 
 

@@ -20,33 +20,50 @@ def check_names(
 
     Args:
         weights: names of weights that are kept apart from the graph.
-        given: how many tensors the model was called with; TorchScript leaves those out that the model does not use.
+        given: how many tensors the model was called with; exporters leave those out that the model does not use.
 
     Returns:
-        Warnings: names of inputs that are not in the graph.
+        Warnings: names that went to nothing or to weights, and axes of values that the graph does not have.
 
     Raises:
-        ConfigError: more names than values, a name that something else in the graph has as well, or axes of a value
-            that the graph does not have.
+        ConfigError: a name that something else in the graph has as well.
     """
     held = {*weights, *(tensor.name for tensor in graph.initializer)}
-    inputs = [value.name for value in graph.input]
-    asked = [*(options.get("input_names") or ())]
-    for kind, names in (("input", asked), ("output", options.get("output_names") or ())):
-        found = [name for name in inputs if name not in held] if kind == "input" else [v.name for v in graph.output]
-        _check_clashes(graph, f"{kind}_names", names, held, bool(options.get("keep_initializers_as_inputs")))
-        if len(names) > max(len(found), given or 0 if kind == "input" else 0):
-            raise ConfigError(f"{kind}_names has {len(names)} names, the model has {len(found)}: {', '.join(found)}")
-    known = [name for name in inputs if name not in held] + [value.name for value in graph.output]
-    unused = [name for name in asked if name not in inputs]
-    for name in options.get("dynamic_axes") or ():
-        if name not in known and name not in unused:
-            raise ConfigError(f"dynamic_axes: the model has no input or output {name!r}{hint(name, known)}")
-    return [
-        f"input_names: the file has no input {name!r}: the model does not use it, or hands it on as an output; leave "
-        "the name out, and do not feed it"
-        for name in unused
+    keeps = bool(options.get("keep_initializers_as_inputs")) or held <= {value.name for value in graph.input}
+    asked = {kind: [*(options.get(f"{kind}_names") or ())] for kind in ("input", "output")}
+    has = {
+        "input": [value.name for value in graph.input if value.name not in held],
+        "output": [value.name for value in graph.output],
+    }
+    warnings: list[str] = []
+    for kind, names in asked.items():
+        _check_clashes(graph, f"{kind}_names", names, held, keeps)
+        warnings += [
+            f"{kind}_names: {name!r} became the name of a weight, as torch names what follows the inputs; leave the "
+            "name out unless that is meant"
+            for name in names
+            if name in held
+        ]
+        fed = max(len(has[kind]), given or 0 if kind == "input" else 0)
+        for position, name in enumerate(names):
+            if name in has[kind] or name in held:
+                continue
+            if position >= fed:
+                told = f"{kind}_names has {len(names)} names, the model has {len(has[kind])}: {', '.join(has[kind])}"
+                warnings.append(f"{told}; leave {name!r} out")
+            elif kind == "input":
+                warnings.append(
+                    f"input_names: the file has no input {name!r}: the model does not use it, or hands it on as an "
+                    "output; leave the name out, and do not feed it"
+                )
+    known = [*has["input"], *has["output"]]
+    elsewhere = {*asked["input"], *asked["output"], *held}
+    warnings += [
+        f"dynamic_axes: the model has no input or output {name!r}{hint(name, known)}; its axes have no effect"
+        for name in options.get("dynamic_axes") or ()
+        if name not in known and name not in elsewhere
     ]
+    return warnings
 
 
 def _check_clashes(graph: onnx.GraphProto, option: str, names: Collection[str], held: set[str], keeps: bool) -> None:

@@ -28,6 +28,7 @@ _ONLY_TORCHSCRIPT: dict[str, Any] = {
     "operator_export_type": torch.onnx.OperatorExportTypes.ONNX,
     "export_params": True,
 }
+_IGNORED_BY_DYNAMO = {name: neutral for name, neutral in _ONLY_TORCHSCRIPT.items() if name != "export_params"}
 _ONLY_DYNAMO: dict[str, Any] = {
     "dynamic_shapes": None,
     "custom_translation_table": None,
@@ -70,17 +71,24 @@ class ExportOptions:
 
     def ignored_by(self, exporter: ExporterName) -> list[str]:
         """One warning for each argument that ``exporter`` would silently ignore."""
-        table = _ONLY_TORCHSCRIPT if exporter == "dynamo" else _ONLY_DYNAMO
+        table = _IGNORED_BY_DYNAMO if exporter == "dynamo" else _ONLY_DYNAMO
         return [f"{name} has no effect with the {exporter} exporter" for name in _given(self.torch, table)]
 
     def for_torchscript(self) -> dict[str, Any]:
-        """Arguments that TorchScript acts on."""
+        """Arguments that TorchScript acts on.
+
+        Raises:
+            ConfigError: an axis below 0, which torch's exporter takes for an address: it ends the process.
+        """
+        for name, axes in (self.torch.get("dynamic_axes") or {}).items():
+            if any(axis < 0 for axis in axes or ()):
+                raise ConfigError(f"dynamic_axes[{name!r}]={axes!r}: the TorchScript exporter counts axes from 0")
         given = {name: value for name, value in self.torch.items() if name not in _ONLY_DYNAMO}
         return given if self.opset_version is None else {**given, "opset_version": self.opset_version}
 
     def for_dynamo(self) -> dict[str, Any]:
         """Arguments that dynamo acts on, without the opset."""
-        return {name: value for name, value in self.torch.items() if name not in _ONLY_TORCHSCRIPT}
+        return {name: value for name, value in self.torch.items() if name not in _IGNORED_BY_DYNAMO}
 
 
 def read_options(exporter: ExporterChoice, kwargs: Mapping[str, Any]) -> ExportOptions:
@@ -111,22 +119,27 @@ def read_options(exporter: ExporterChoice, kwargs: Mapping[str, Any]) -> ExportO
                 raise ConfigError(f"{name}={names!r} is not a list of names")
             given[name] = list(names)
     order = _order(exporter, given, opset)
-    return ExportOptions(given, dict(keywords), opset, external, order)
+    warnings: list[str] = []
+    if given.get("dynamic_shapes") is not None and given.get("dynamic_axes"):
+        names = ("dynamic_shapes", "dynamic_axes")
+        used, unused = names if order[0] == "dynamo" else names[::-1]
+        warnings.append(f"{unused} has no effect beside {used}: leave it out")
+        del given[unused]
+    return ExportOptions(given, dict(keywords), opset, external, order, warnings)
 
 
 def _order(exporter: ExporterChoice, given: Mapping[str, Any], opset: int | None) -> tuple[ExporterName, ...]:
     torchscript_only = _given(given, _ONLY_TORCHSCRIPT)
-    shapes = given.get("dynamic_shapes") is not None
-    if shapes and given.get("dynamic_axes"):
-        raise ConfigError("dynamic_shapes and dynamic_axes contradict each other: give one of them")
+    shapes = bool(given.get("dynamic_shapes"))
     if exporter == "torchscript":
         if shapes:
             raise ConfigError("dynamic_shapes contradicts exporter='torchscript': give dynamic_axes")
         return ("torchscript",)
     if exporter == "dynamo":
-        if "export_params" in torchscript_only:
+        if "export_params" in torchscript_only and not given.get("keep_initializers_as_inputs"):
             raise ConfigError(
-                "export_params=False contradicts exporter='dynamo', which would drop the weights' inputs too"
+                "export_params=False contradicts exporter='dynamo', which would drop the weights' inputs too: give "
+                "keep_initializers_as_inputs=True as well"
             )
         return ("dynamo",)
     if shapes:

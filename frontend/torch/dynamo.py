@@ -54,7 +54,7 @@ def export_dynamo(
         ExportError: torch failed; its error is the cause.
     """
     inputs, given = for_dynamo(model, inputs, options)
-    keep_inputs = bool(given.pop("keep_initializers_as_inputs", False))
+    keep_inputs, wants_weights = given.pop("keep_initializers_as_inputs", False), given.pop("export_params", True)
     given.setdefault("verbose", False)
     if opset is not None:
         given["opset_version"] = max(opset, FIRST_OPSET)
@@ -62,6 +62,8 @@ def export_dynamo(
     program = _program(model, inputs, given, marks)
     if keep_inputs:
         program.model.graph.inputs.extend(program.model.graph.initializers.values())
+    if not wants_weights:
+        program.model.graph.initializers.clear()
     weights = taken_out(program.model)
     proto = program.model_proto
     paths = {**unrecorded_paths(proto, program.exported_program), **take_marks(proto)}

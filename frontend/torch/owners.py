@@ -9,6 +9,7 @@ import torch
 from modelexport.frontend.trace.naming import ModuleNames, transparent
 
 _UNINITIALIZED = (torch.nn.parameter.UninitializedParameter, torch.nn.parameter.UninitializedBuffer)
+_COMPARED = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
 class WeightOwners:
@@ -25,7 +26,7 @@ class WeightOwners:
                     continue
                 self._tensors.update((f"{path}.{local}".lstrip("."), tensor) for path in paths)
                 self._holders[id(tensor)] += paths
-                self._alike[_kind(tensor)][id(tensor)] = tensor
+                self._alike[_key(tensor)][id(tensor)] = tensor
         self._found: dict[int, tuple[str, ...]] = {}
 
     def of(self, name: str) -> tuple[str, ...]:
@@ -35,10 +36,9 @@ class WeightOwners:
             return ()
         found = self._found.get(id(tensor))
         if found is None:
-            alike = self._alike[_kind(tensor)]
             holders = [
                 path
-                for other in alike.values()
+                for other in self._alike[_key(tensor)].values()
                 if other is tensor or _is_equal(other, tensor)
                 for path in self._holders[id(other)]
             ]
@@ -50,15 +50,19 @@ class WeightOwners:
         return isinstance(self.names.at(path), torch.nn.modules.batchnorm._NormBase)
 
 
-def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
-    """What equal tensors have in common. Of a symbolic shape, which torch.export may leave, nothing is compared."""
-    shape = tuple(tensor.shape)
-    own = 0 if all(isinstance(size, int) for size in shape) else id(tensor)
-    return (own or shape), tensor.dtype, tensor.layout, tensor.device
+def _key(tensor: torch.Tensor) -> tuple[object, ...]:
+    """Equal for tensors that may have equal elements.
+
+    What torch left in a model (fake tensors), what has no elements or no one shape, and classes of others, whose
+    operators may do anything, are only equal to themselves.
+    """
+    if type(tensor) not in _COMPARED or tensor.is_nested or tensor.is_meta:
+        return (id(tensor),)
+    return tuple(tensor.shape), tensor.dtype, tensor.layout, tensor.device
 
 
 def _is_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     try:
         return bool(torch.equal(one, other))
-    except (RuntimeError, NotImplementedError):  # no such operator for sparse, quantised or fake tensors
+    except (RuntimeError, NotImplementedError):  # no such operator for this layout or type
         return False

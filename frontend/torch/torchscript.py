@@ -46,7 +46,7 @@ def export_torchscript(
     sink = _Sink()
     given = for_torchscript(inputs, options)
     wants_weights = bool(given.get("export_params", True))
-    keep = bool(given.get("keep_initializers_as_inputs"))
+    keep = bool(given.get("keep_initializers_as_inputs")) or keeps_inputs(given.get("opset_version"))
     apart = wants_weights and can_capture() and not keep  # torch lists others then, and in another order
     parameters: dict[str, torch.Tensor] = {}
     with TORCH_LOCK, ExitStack() as stack:
@@ -80,6 +80,11 @@ def export_torchscript(
             f"module table where the exporter's {lost} would tell"
         )
     return exported
+
+
+def keeps_inputs(opset: int | None) -> bool:
+    """Whether torch lists weights as inputs whatever was asked: before opset 9 ONNX knows no others."""
+    return opset is not None and opset < 9
 
 
 def scripted_modules(names: ModuleNames) -> tuple[str, ...]:

@@ -273,7 +273,7 @@ def test_which_exporter(exporter: Any, options: dict[str, Any], order: tuple[str
     [
         ("torchscript", {"dynamo": True}, "contradicts"),
         ("torchscript", {"dynamic_shapes": {"x": None}}, "dynamic_axes"),
-        ("auto", {"dynamic_shapes": {"x": None}, "dynamic_axes": {"x": [0]}}, "contradict"),
+        ("dynamo", {"export_params": False}, "keep_initializers_as_inputs=True as well"),
         ("auto", {"dynamic_shapes": {"x": None}, "custom_opsets": {"my": 1}}, "custom_opsets"),
         ("auto", {"opset_verison": 17}, "did you mean opset_version"),
         ("auto", {"opset_version": "17"}, "opset"),
@@ -285,6 +285,18 @@ def test_which_exporter(exporter: Any, options: dict[str, Any], order: tuple[str
 def test_arguments_that_cannot_be(exporter: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_options(exporter, options)
+
+
+def test_of_axes_and_shapes_the_exporter_takes_its_own() -> None:
+    both = {"dynamic_shapes": {"x": None}, "dynamic_axes": {"x": [0]}}
+    options = read_options("auto", both)
+    assert options.order == ("dynamo",) and "dynamic_axes" not in options.torch
+    assert options.warnings == ["dynamic_axes has no effect beside dynamic_shapes: leave it out"]
+
+
+def test_an_axis_below_zero_does_not_end_the_process() -> None:
+    with pytest.raises(ConfigError, match="counts axes from 0"):
+        read_options("torchscript", {"dynamic_axes": {"x": [-1]}}).for_torchscript()
 
 
 def test_ignored_arguments_are_named(tmp_path: Path) -> None:

@@ -122,3 +122,44 @@ def test_a_name_for_an_input_that_is_not_used(tmp_path: Path) -> None:
     result = HierarchyExporter(exporter="torchscript").export(First().eval(), given, tmp_path / "m.onnx", **options)
     assert [each.name for each in onnx.load(tmp_path / "m.onnx").graph.input] == ["x"]
     assert any("'y'" in line and "leave the name out" in line for line in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("exporter", "options", "message"),
+    [
+        ("dynamo", {"input_names": ["x", "y"]}, "input_names has 2 names, the model has 1: x; leave 'y' out"),
+        ("dynamo", {"output_names": ["o", "p"]}, "output_names has 2 names, the model has 1: o; leave 'p' out"),
+        ("torchscript", {"input_names": ["x", "w"]}, "'w' became the name of a weight"),
+        ("torchscript", {"input_names": ["data"], "dynamic_axes": {"dats": [0]}}, "did you mean 'data'"),
+    ],
+)
+def test_names_that_fit_nothing_are_told(exporter: Any, options: Any, message: str, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3)).eval()
+    result = HierarchyExporter(exporter=exporter).export(model, torch.rand(2, 3), tmp_path / "m.onnx", **options)
+    assert any(message in line for line in result["warnings"]), result["warnings"]
+
+
+def test_a_model_with_fake_and_odd_tensors_keeps_its_owners() -> None:
+    """torch.export leaves fake tensors in a model, whose sizes can't be looked up in a table."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    from modelexport.frontend.torch.owners import WeightOwners
+    from modelexport.frontend.trace.naming import ModuleNames
+
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    odd = {
+        "fake": mode.from_tensor(torch.ones(5, 2)),
+        "sparse": torch.eye(3).to_sparse(),
+        "meta": torch.ones(2, device="meta"),
+        "quantised": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        "nested": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "ragged": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+    }
+    for name, tensor in odd.items():
+        model[0].register_buffer(name, tensor)
+    model[1].weight = model[0].weight
+    owners = WeightOwners(ModuleNames(model))
+    assert owners.of("1.weight") == ("0", "1")
+    assert all(owners.of(f"0.{name}") == ("0",) for name in odd)

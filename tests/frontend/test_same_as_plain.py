@@ -28,6 +28,12 @@ from modelexport.passes.pipeline.manager import PassManager
 from modelexport.passes.pipeline.text import Pipeline
 
 BENCH = Path(__file__).parents[2] / "bench" / "accuracy"
+sys.path.insert(0, str(BENCH))
+try:
+    import models as bench_models
+finally:
+    sys.path.remove(str(BENCH))
+
 EXPORTERS = ["torchscript", "dynamo"]
 _COUNTED = re.compile(r"(?<=<eval_with_key>)\.\d+")  # torch counts the modules it makes in a process
 QUICK = ["grown_cache", "counter", "lazily_made_table", "random_draw", "hook_that_counts", "renormalised_embedding"]
@@ -142,25 +148,15 @@ def test_architectures(name: str, exporter: str, tmp_path: Path) -> None:
     same(lambda: architectures.get(name), exporter, tmp_path)
 
 
-def bench_models() -> list[str]:
-    sys.path.insert(0, str(BENCH))
-    try:
-        import models
-    except ImportError:
-        return []
-    finally:
-        sys.path.remove(str(BENCH))
-    return list(models.MODELS)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("name", bench_models() if "slow" in " ".join(sys.argv) else [])
+@pytest.mark.parametrize("name", bench_models.MODELS)
 def test_models_of_the_benchmark(name: str, exporter: str, tmp_path: Path) -> None:
-    sys.path.insert(0, str(BENCH))
-    import models
+    def build() -> tuple[nn.Module, Any]:
+        model, inputs = bench_models.MODELS[name]()
+        return model.eval(), inputs
 
-    same(lambda: models.MODELS[name](), exporter, tmp_path)
+    same(build, exporter, tmp_path)
 
 
 class _Kept(nn.Module):
@@ -183,6 +179,14 @@ def image() -> tuple[nn.Module, Any]:
         ("torchscript", {"opset_version": 13, "keep_initializers_as_inputs": True}),
         ("torchscript", {"do_constant_folding": False, "input_names": ["i"], "dynamic_axes": {"i": {0: "n"}}}),
         ("torchscript", {"export_params": False}),
+        ("torchscript", {"opset_version": 8}),
+        ("torchscript", {"input_names": ["i", "learned_0", "learned_1"]}),
+        ("torchscript", {"output_names": ["o", "p"]}),
+        ("torchscript", {"input_names": ["i"], "dynamic_axes": {"unknown": {0: "n"}}}),
+        ("torchscript", {"keep_initializers_as_inputs": True, "export_params": False}),
+        ("torchscript", {"custom_opsets": {"mine": 3}, "autograd_inlining": False}),
+        ("dynamo", {"keep_initializers_as_inputs": True, "export_params": False}),
+        ("dynamo", {"input_names": ["i", "j"], "output_names": ["o", "p"], "verify": True}),
         ("torchscript", {"training": torch.onnx.TrainingMode.TRAINING, "output_names": ["o"]}),
         ("torchscript", {"export_modules_as_functions": {nn.Linear}, "opset_version": 15}),
         ("torchscript", {"operator_export_type": torch.onnx.OperatorExportTypes.ONNX_FALLTHROUGH}),
