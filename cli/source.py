@@ -77,13 +77,10 @@ def check_output(output: Path, *inputs: str | Path | None) -> None:
 
 
 def require_torch() -> None:
-    """Raises MissingExtraError where torch is not installed."""
-    from importlib.util import find_spec
+    """Raises MissingExtraError where torch is not installed, ConfigError where it can't be imported."""
+    from modelexport.frontend.needed import need_torch
 
-    if find_spec("torch") is None:
-        from modelexport.ir.errors import MissingExtraError
-
-        raise MissingExtraError("torch", "torch", "this command")
+    need_torch("this command")
 
 
 def open_source(

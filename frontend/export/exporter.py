@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelexport.frontend.needed import need_torch
 from modelexport.frontend.settings import EXPORTERS, STRATEGY, Evidence, Settings
-from modelexport.ir.errors import ConfigError, MissingExtraError
+from modelexport.ir.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -110,10 +111,7 @@ class HierarchyExporter:
             MemoryLimitExceeded: the process grew above MODELEXPORT_MEMORY_LIMIT_MB.
             OutputError: the file can't be written there.
         """
-        try:
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError("torch", "torch", "exporting a model") from error
+        need_torch("exporting a model")
         from modelexport.frontend.export.job import ExportJob
         from modelexport.frontend.interception.exporters import left_alone
 

@@ -188,21 +188,40 @@ def _text(value: str) -> str:
     """``value`` with bytes that were not UTF-8 backslash-escaped."""
     if value.isascii():
         return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # lone surrogates that stand for no byte
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def jsonable(value: Any) -> Any:
-    """``value`` in the types of JSON; what has none becomes text, a number that is not finite null."""
-    if value is None or isinstance(value, bool | int):
+_DEEP = 100  # levels of data that are written
+_DIGITS = 4000  # of an integer; Python refuses to spell longer ones
+
+
+def jsonable(value: Any, depth: int = 0) -> Any:
+    """``value`` in the types of JSON; what has none becomes text, a number that is not finite null.
+
+    Of data that contains itself, or is deeper than 100 levels, and of what can't be spelled only the class is told.
+    """
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return _text(str(value))
+    if isinstance(value, int):
+        return value if value.bit_length() < 3 * _DIGITS else f"<int of {value.bit_length()} bits>"
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, PurePath):
-        return value.name
-    if isinstance(value, Mapping):
-        return {_text(str(key)): jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(entry) for entry in value]
-    return _text(str(value))
+        return _text(value.name)
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if depth == _DEEP:
+            return f"<{type(value).__name__}>"
+        if isinstance(value, Mapping):
+            return {_spelled(key): jsonable(entry, depth + 1) for key, entry in value.items()}
+        return [jsonable(entry, depth + 1) for entry in value]
+    return _spelled(value)
+
+
+def _spelled(value: Any) -> str:
+    try:
+        return _text(str(value))
+    except Exception:  # noqa: BLE001 - any class may be in the data of a step; its name is told instead
+        return f"<{type(value).__name__}>"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from modelexport.frontend.needed import need_torch
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,6 +55,7 @@ class Selection:
 
 def facts_about(model: torch.nn.Module) -> ModelFacts:
     """Look at ``model`` without running it."""
+    need_torch("exporting a model")
     import psutil
     import torch
 
