@@ -21,7 +21,8 @@ from modelexport.passes.running.graph_values import fit_inputs
 # Tags that were read from a name: strong values may contradict them. What an exporter or we recorded is never replaced.
 FROM_NAMES = frozenset({"node-name", "node-name-table", "fused-name", "output-name"})
 
-# Traces of the same model agree with two thirds of the tags on record even after quantisation.
+# A trace is of another model where, of at least so many tags on record, a smaller share agrees with it: traces of the
+# same model agree with two thirds even after quantisation (the benchmark's int8 rows).
 _ON_RECORD, _AGREED = 4, 0.5
 
 

@@ -7,7 +7,8 @@ Each rule gets the share of its tags that were right, drawn towards the share of
 ten tags weigh; one that fewer than three architectures have shown keeps the number it had. Inferring rules get a second
 share for graphs of which little is known, and a third where next to nothing is. Guesses by what lies around a node get
 trees that were fitted to their situations. It prints the calibration error on architectures that were left out of the
-measurement, a few at a time, as a whole and by situation. ``--check`` writes nothing.
+measurement, a few at a time, as a whole, by situation, and by architecture. ``--trees`` fits another number of trees
+than the file holds; ``--check`` writes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import boosting
-from tables import error
+from tables import error, weights
 
 TARGET = Path(__file__).resolve().parents[2] / "passes" / "evidence" / "inference" / "confidence.json"
 WEIGHT = 10.0
@@ -53,6 +54,8 @@ def architecture(row: Row) -> str:
 
 def measure(rows: list[Row], old: Shares) -> Shares:
     """Shares by kind of graph and rule, and the trees for guesses."""
+    from modelexport.passes.evidence.inference.confidence import CHOSEN
+
     graph = kinds(rows)
     tallies: dict[tuple[str, str], list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
     sources: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
@@ -67,7 +70,7 @@ def measure(rows: list[Row], old: Shares) -> Shares:
             held[1] += 1
     found: Shares = {"rules": dict(old["rules"]), "sparse": {}, "bare": {}}
     for (kind, rule), (right, total) in sorted(tallies.items()):
-        if len(bearers[rule]) < FEW and rule in old["rules"]:
+        if len(bearers[rule]) < FEW and (rule in old["rules"] or rule in CHOSEN):
             continue
         good, seen = sources[rule_source[rule]]
         found[kind][rule] = round(min((right + WEIGHT * good / seen) / (total + WEIGHT), 0.9999), 4)
@@ -113,21 +116,29 @@ def write(shares: Shares) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
+    parser.add_argument("--trees", type=int, default=boosting.TREES)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
+    boosting.TREES = args.trees
     rows: list[Row] = [json.loads(line) for line in args.rows.open()]
     old: dict[str, Any] = json.loads(TARGET.read_text())
     models = sorted({architecture(row) for row in rows})
     tags: dict[str, list[tuple[float, bool]]] = collections.defaultdict(list)
+    stripped: dict[str, list[tuple[float, bool]]] = collections.defaultdict(list)
     for fold in range(FOLDS):
         outside = set(models[fold::FOLDS])
         shares = measure([row for row in rows if architecture(row) not in outside], old)
         left_out = [row for row in rows if architecture(row) in outside]
         for row, tag in zip(left_out, confidences(left_out, shares), strict=True):
-            for name in ("all", row[0], f"{row[0]}, as initialised" if "@" in row[1] else f"{row[0]}, shifted"):
+            for name in ("all", row[0], row[0] + (weights(row[1]) or ", shifted")):
                 tags[name].append(tag)
+            if row[0].startswith("stripped"):
+                stripped[architecture(row)].append(tag)
     print(f"error on architectures that were left out, {FOLDS} folds of {len(models)}:")
     for name, held in sorted(tags.items()):
+        print(f"  {name}: {error(held):.4f} of {len(held)}")
+    print("the same by architecture, stripped graphs:")
+    for name, held in sorted(stripped.items(), key=lambda item: -error(item[1])):
         print(f"  {name}: {error(held):.4f} of {len(held)}")
     shares = measure(rows, old)
     print(f"error on all {len(rows)} tags: {error(confidences(rows, shares)):.4f}")

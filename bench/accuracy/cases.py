@@ -17,6 +17,7 @@ import variants
 
 EXPORTS = ("ts", "dr", "do")  # TorchScript; torch.export as it comes out; the same after torch's optimiser
 CONVERSIONS = ("half", "qdq", "int8")
+OLD = {"ts9": 9, "ts11": 11, "ts13": 13}  # TorchScript at opsets where norms and activations are decomposed
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def hushed() -> Iterator[None]:
 def build(model: str, folder: Path) -> dict[str, str]:
     """Make every case of ``model`` in ``folder``; what failed, by case.
 
-    A model as initialised gets foreign exports only: its equal values are of interest where no trace is.
+    A model as initialised or pruned gets foreign exports only: its equal values are of interest where no trace is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
@@ -64,8 +65,10 @@ def build(model: str, folder: Path) -> dict[str, str]:
         for name, run in variants.OPTIMISERS.items():
             target = folder / f"{export}+{name}.onnx"
             attempt(f"{export}+{name}", target, lambda t=target, b=base, r=run: _optimised(b, t, r))  # type: ignore[misc]
-    if model.endswith(models.INIT):
+    if "@" in model:
         return failed
+    for name, opset in OLD.items():
+        attempt(name, folder / f"{name}.onnx", lambda n=name, o=opset: _script(model, folder, n, o))  # type: ignore[misc]
     attempt("trace", folder / "model.htptrace", lambda: _trace(model, folder))
     for export, exporter in (("ts", "torchscript"), ("dr", "dynamo")):
         own = folder / f"own-{export}.onnx"
@@ -83,9 +86,9 @@ def conversions(model: str) -> dict[str, Callable[[Path, Path], None]]:
     return {"half": variants.half, "qdq": variants.quantised(example), "int8": variants.integer}
 
 
-def _script(model: str, folder: Path) -> None:
-    found = truth.torchscript(*models.get(model), folder / "ts.onnx")
-    (folder / "ts.json").write_text(json.dumps(found))
+def _script(model: str, folder: Path, name: str = "ts", opset: int = truth.OPSET) -> None:
+    found = truth.torchscript(*models.get(model), folder / f"{name}.onnx", opset)
+    (folder / f"{name}.json").write_text(json.dumps(found))
 
 
 def _export(model: str, folder: Path) -> None:

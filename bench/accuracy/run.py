@@ -31,6 +31,8 @@ NAMES = f"scope-attribution,parameter-attribution,{INFER}"
 
 def situations(folder: Path) -> Iterator[tuple[str, Path, str, dict[str, Path], bool]]:
     """(situation, graph, pipeline, files, whether names are stripped) of every case in ``folder``."""
+    import cases
+
     trace = {"trace": folder / "model.htptrace"}
     for file in sorted(folder.glob("*.onnx")):
         kind, _, change = file.stem.partition("+")
@@ -38,8 +40,12 @@ def situations(folder: Path) -> Iterator[tuple[str, Path, str, dict[str, Path], 
         what = "optimised" if change else "untouched"
         if own and not change:
             yield "own untouched", file, f"scope-attribution,{INFER}", {}, False
-        elif own and change in ("half", "qdq", "int8"):
+        elif kind in cases.OLD:
+            yield "old opsets", file, f"scope-attribution,{INFER}", {}, False
+            yield "old opsets, stripped", file, NAMES, {}, True
+        elif own and change in cases.CONVERSIONS:
             yield f"own {change}", file, f"scope-attribution,{INFER}", {}, False
+            yield f"stripped {change}", file, NAMES, {}, True
             if trace["trace"].exists():
                 yield f"trace {change}", file, ALL, trace, True
         elif own:

@@ -33,7 +33,12 @@ GRAPHS = {
     "stripped, trace": ("trace stripped",),
 }
 TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "onnxslim", "onnxscript")
-INITIAL = ", as initialised"
+INITIAL, PRUNED = ", as initialised", ", pruned"
+
+
+def weights(case: str) -> str:
+    """What a situation's name says of the weights of a case: nothing where they are shifted."""
+    return PRUNED if "@pruned" in case else INITIAL if "@" in case else ""
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -58,7 +63,7 @@ def situations(rows: Iterable[Row]) -> Iterator[str]:
     yield "|---|---:|---:|---:|---:|---|"
     groups: dict[str, list[Row]] = collections.defaultdict(list)
     for row in rows:
-        groups[row[0] + (INITIAL if "@" in row[1] else "")].append(row)
+        groups[row[0] + weights(row[1])].append(row)
     for name, held in sorted(groups.items()):
         sources: dict[str, list[bool]] = collections.defaultdict(list)
         for row in held:
@@ -86,7 +91,7 @@ def converted(rows: Iterable[Row]) -> Iterator[str]:
     groups = _by_change(rows)
     yield f"| exact % | exporter | {' | '.join(CONVERSIONS.values())} |"
     yield "|---|---|" + "---:|" * len(CONVERSIONS)
-    for name, part in (("own table", "own"), ("stripped, trace", "trace")):
+    for name, part in (("own table", "own"), ("stripped, no model", "stripped"), ("stripped, trace", "trace")):
         for key, exporter in EXPORTERS.items():
             held = [groups[f"{part} {change}", key, change] for change in CONVERSIONS]
             if any(held):
@@ -99,7 +104,7 @@ def _by_change(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
     for row in rows:
         model, _, graph = row[1].partition(".")
         export, _, change = graph.removeprefix("own-").partition("+")
-        groups[row[0] + (INITIAL if "@" in model else ""), export, change].append(row)
+        groups[row[0] + weights(model), export, change].append(row)
     return groups
 
 

@@ -87,7 +87,9 @@ def silent() -> Iterator[None]:
             os.close(held)
 
 
-def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target: Path) -> dict[str, str]:
+def torchscript(
+    model: torch.nn.Module, example: dict[str, torch.Tensor], target: Path, opset: int = OPSET
+) -> dict[str, str]:
     """Export with a dynamic batch; truth by first output name."""
     import torch.onnx._internal.torchscript_exporter.utils as utils
 
@@ -117,10 +119,10 @@ def torchscript(model: torch.nn.Module, example: dict[str, torch.Tensor], target
         # Scopes are read from an export with full names; the file is the export that users get.
         torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign_and_read
         utils._setup_trace_module_map = setup_full
-        full = export_script(model, args, example, target)
+        full = export_script(model, args, example, target, opset)
         torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign
         utils._setup_trace_module_map = setup
-        plain = export_script(model, args, example, target)
+        plain = export_script(model, args, example, target, opset)
     finally:
         torch._C._jit_pass_onnx_assign_scoped_names_for_node_and_value = assign
         utils._setup_trace_module_map = setup
@@ -152,7 +154,11 @@ def mark_hooks(model: torch.nn.Module) -> list[str]:
 
 
 def export_script(
-    model: torch.nn.Module, args: tuple[torch.Tensor, ...], example: dict[str, torch.Tensor], target: Path
+    model: torch.nn.Module,
+    args: tuple[torch.Tensor, ...],
+    example: dict[str, torch.Tensor],
+    target: Path,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     with silent():
         torch.onnx.export(
@@ -160,7 +166,7 @@ def export_script(
             args,
             str(target),
             dynamo=False,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(example),
             dynamic_axes={name: {0: "batch"} for name in example},
         )

@@ -19,7 +19,7 @@ def bench():
     try:
         yield {
             name: importlib.import_module(name)
-            for name in ("models", "truth", "variants", "cases", "run", "tables", "calibrate")
+            for name in ("models", "truth", "variants", "cases", "run", "tables", "calibrate", "ablate")
         }
     finally:
         sys.path.remove(str(FOLDER))
@@ -133,7 +133,8 @@ def test_similarity(bench):
 def test_models_as_initialised(bench):
     """The same network and example, but nothing is shifted: norms are ones."""
     models = bench["models"]
-    assert {"bert", "bert@init"} <= set(models.names()) and len(models.names()) == 2 * len(models.MODELS)
+    assert {"bert", "bert@init"} <= set(models.names())
+    assert len(models.names()) == 2 * len(models.MODELS) + sum(name.endswith("@pruned") for name in models.names())
     (shifted, example), (plain, again) = models.get("chain"), models.get("chain@init")
     assert all((example[name] == again[name]).all() for name in example)
     assert not any((a == b).all() for a, b in zip(shifted.parameters(), plain.parameters(), strict=True))
@@ -153,3 +154,26 @@ def test_cases_as_initialised_are_foreign(bench, tmp_path):
         "stripped",
         "reference",
     }
+
+
+def test_what_a_heuristic_is_worth(bench, cases) -> None:
+    """Scopes that are spelled like further calls are the worth of one rule; another has no say in this model."""
+    ablate = bench["ablate"]
+    found = dict(ablate.worth(cases, ["merged scopes", "recurrent"]))
+    everything = found[""]
+    assert everything["foreign"][1] > 200 and found["recurrent"] == everything
+    gone = dict(ablate.worth(cases, ["width 1", "bias-of-product", "norm-growth"]))
+    assert any(gone[rule]["stripped"][0] != everything["stripped"][0] for rule in gone if rule)
+    lines = list(ablate.table({"awkward": found}, ["merged scopes", "recurrent"]))
+    assert lines[-1] == "| recurrent | 0 | 0 |" and lines[0] == "| without | awkward | all |"
+
+
+def test_pruned_weights_are_half_zeros(bench) -> None:
+    model, example = bench["models"].get("dicts@pruned")
+    whole, _ = bench["models"].get("dicts")
+    for (name, pruned), weight in zip(model.named_parameters(), whole.parameters(), strict=True):
+        kept = pruned != 0
+        assert (pruned[kept] == weight[kept]).all(), name
+        if pruned.dim() > 1:
+            assert 0.45 < kept.float().mean() < 0.55
+    assert model(**example).isfinite().all()

@@ -12,7 +12,9 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 
-_WIDTH = 4  # how many of the nearest attributed modules are kept on each side
+# How many of the nearest attributed modules are kept on each side. For swin, whose windows are cut and joined by shape
+# operators between modules (with 1 it loses 585 right tags, 2,301 without names); most others would gain a little at 1.
+_WIDTH = 4
 _SHAPES = ("Shape", "Size")
 
 

@@ -7,7 +7,7 @@ import heapq
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 
 _REDUCING = ("Reduce", "InstanceNormalization", "GlobalAveragePool")
-_REGION = 24  # nodes that one normalisation may have
+_REGION = 24  # nodes one normalisation may have, a bound on the search: decomposed layer norms have 9, at any opset
 
 
 def flattened_products(flow: Flow, paths: list[str | None]) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.names.slots import has_weights
 
-_LONGEST = 12
+_LONGEST = 12  # nodes from a product to its bias, a bound on the search: quantised ones have 4 to 8
 _CHAIN = frozenset(
     [
         "QuantizeLinear",

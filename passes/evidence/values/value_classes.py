@@ -10,7 +10,7 @@ from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import View
 from modelexport.passes.evidence.values.fingerprints import MAGNITUDE, NUMEL, STRANGE, close, is_rich, similarity
 
-_SAME_ORDER = 0.995
+_SAME_ORDER = 0.995  # likeness of samples of values that are equal but for rounding
 POOR = 0.6  # where less of the target's values are recognised, they are compared roughly as well
 _ROUGH, _CLEAR = 0.6, 0.05  # likeness of samples that counts as rough equality, and its lead over any other value
 

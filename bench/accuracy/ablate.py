@@ -1,0 +1,110 @@
+"""What is each heuristic worth? Right tags gained (+) or lost (-) when one is taken away, by architecture.
+
+    python bench/accuracy/ablate.py --cache FOLDER --models bert,swin [--rules holders,width] [--json FILE]
+
+FOLDER has the cases that ``run.py`` built. Every cell is *plain / stripped*: foreign graphs as they are, and without
+names. A rule that loses nothing anywhere is worth nothing: it goes, or the model that needs it becomes a case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import run
+
+from modelexport.passes import context_inheritance, scope_attribution
+from modelexport.passes.evidence.inference import flow
+from modelexport.passes.evidence.inference.module_tree import ModuleTree
+from modelexport.passes.evidence.names import anchors, parameters
+from modelexport.passes.evidence.names.holders import LikeHolders
+from modelexport.passes.evidence.names.scopes import ScopeWalk
+
+SITUATIONS = ("foreign", "stripped")
+FILL = context_inheritance._Fill
+
+
+def without(owner: object, name: str, value: object) -> Callable[[], AbstractContextManager[object]]:
+    """A context in which ``name`` of ``owner`` always gives ``value``, or is it where it is no function."""
+    held = value if not callable(getattr(owner, name)) else lambda *_, **__: value
+    return lambda: patch.object(owner, name, held)
+
+
+RULES: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "like holders": without(LikeHolders, "module", None),
+    "copies of scopes": without(ScopeWalk, "_is_copy", False),
+    "merged scopes": without(scope_attribution, "told_apart", {}),
+    "used above": without(scope_attribution, "is_used_above", False),
+    "fused prefix": without(parameters, "_FUSED", re.compile("(?!)")),
+    "uniform weights": without(parameters.Weights, "is_uniform", False),
+    "initializer-parent": without(anchors, "_is_functional", False),
+    "bias-product": without(context_inheritance, "products_before_biases", []),
+    "bias-of-product": without(context_inheritance, "biases_after_products", []),
+    "norm-growth": without(context_inheritance, "normalisations", []),
+    "flattened-product": without(context_inheritance, "flattened_products", []),
+    "recurrent": without(FILL, "_recurrent", None),
+    "draw in": without(FILL, "_draw_in", None),
+    "only loops": without(ModuleTree, "only_loops", False),
+    "width 1": without(flow, "_WIDTH", 1),
+    "readers 1": without(context_inheritance, "_READERS", 1),
+    "holders 1": without(context_inheritance, "_HOLDERS", 1),
+}
+
+
+def right(folder: Path) -> dict[str, tuple[int, int]]:
+    """Right tags and all tags of one model's cases, plain and stripped."""
+    found = {}
+    for wanted in SITUATIONS:
+        rows: list[run.Row] = []
+        for name, file, pipeline, files, stripped in run.situations(folder):
+            if name in (wanted, f"{wanted} untouched", f"{wanted} optimised"):
+                rows += run.score(name, file, pipeline, files, stripped)
+        found[wanted] = sum(row[5] for row in rows), len(rows)
+    return found
+
+
+def worth(folder: Path, rules: list[str]) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """What is right with all rules, then without each; what a rule has no say in is as before."""
+    for rule in ("", *rules):
+        with RULES[rule]() if rule else nullcontext():
+            yield rule, right(folder)
+
+
+def table(found: dict[str, dict[str, dict[str, tuple[int, int]]]], rules: list[str]) -> Iterator[str]:
+    """Markdown: one line a rule, one column an architecture; first the share of right tags with all rules."""
+    yield f"| without | {' | '.join(found)} | all |"
+    yield "|---|" + "---:|" * (len(found) + 1)
+    shares = ["/".join(f"{100 * good / max(1, n):.1f}" for good, n in each[""].values()) for each in found.values()]
+    yield f"| (nothing), % right | {' | '.join(shares)} | |"
+    for rule in rules:
+        cells = [[each[rule][part][0] - each[""][part][0] for part in SITUATIONS] for each in found.values()]
+        cells.append([sum(part) for part in zip(*cells, strict=True)])
+        yield f"| {rule} | {' | '.join('0' if not any(c) else '/'.join(f'{n:+d}' for n in c) for c in cells)} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the cases that run.py built")
+    parser.add_argument("--models", required=True, help="comma-separated")
+    parser.add_argument("--rules", default="", help=f"comma-separated, of {', '.join(RULES)}; all when left out")
+    parser.add_argument("--json", type=Path, help="write the counts")
+    args = parser.parse_args()
+    rules = args.rules.split(",") if args.rules else list(RULES)
+    found: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
+    for model in args.models.split(","):
+        found[model] = dict(worth(args.cache / model, rules))
+        print(f"{model}: {found[model]['']}", file=sys.stderr, flush=True)
+    print("\n".join(table(found, rules)))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
