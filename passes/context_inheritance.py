@@ -247,7 +247,7 @@ class _Fill:
 
     def _is_placed(self, index: int) -> bool:
         attribution = self.flow.nodes[index].attribution
-        return attribution is not None and attribution.source in (Source.PARAMETER, Source.SCOPE)
+        return attribution is not None and attribution.source in (Source.PARAMETER, Source.SCOPE, Source.REFERENCE)
 
     def deciding(self, index: int) -> tuple[str, ...]:
         """First outputs of the neighbours that decided a guess: those in its module, else all, else the nearest."""

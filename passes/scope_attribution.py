@@ -17,6 +17,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
+from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
 from modelexport.passes.evidence.names.anchors import anchors, is_used_above, weights_read
@@ -25,7 +26,14 @@ from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.prefixes import Prefixes
 from modelexport.passes.evidence.names.schemes.reading import Reading
 from modelexport.passes.evidence.names.scopes import ScopeWalk
-from modelexport.passes.evidence.records.node_names import operator_of_name, plain_scope, scope_of_name, scope_of_value
+from modelexport.passes.evidence.records.node_names import (
+    is_whole,
+    name_decides,
+    operator_of_name,
+    plain_scope,
+    scope_of_name,
+    scope_of_value,
+)
 from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
@@ -67,6 +75,7 @@ class _Run:
         self.damaged: Counter[str] = Counter()
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.prefixes = Prefixes.of(model)
+        self.prefixed = bool(self.prefixes)
         self.parameters = ParameterIndex.of(model, self.prefixes)
         self.weights = Weights(model)
         self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
@@ -97,6 +106,8 @@ class _Run:
         ctx = self.ctx
         tables = self._tables(ctx)
         self.tabled = tables is not None  # then every module that was seen is in the table
+        # A tool made the nodes of a tagged file that have no tag of their own: no exporter recorded these.
+        self.read_as = Source.REFERENCE if self.parts.parts else Source.SCOPE
         for graph in self.model.graphs():
             for node in graph.nodes:
                 self._look(node)
@@ -128,16 +139,21 @@ class _Run:
         """Let the scope walk see the scopes in the names of ``node``."""
         rule, operator = _BY_NAME, node.op_type
         name, output = node.name, node.first_output
-        if self.prefixes:
+        if self.prefixed:
             name, output = self.prefixes.scope_name(name), self.prefixes.scope_name(output)
         scope = plain_scope(name, operator)
         if scope is None:
             scope = scope_of_name(name, operator)
-            # Where an optimiser made the name out of another one, its last operator's output is the better record.
+            # A name that an optimiser left as it was decides, whatever output the node has now. Where it made the name
+            # out of another one, its last operator's output is the better record: of a table or reference too.
             made = scope_of_value(output)
             if scope is not None:
                 self.walk.see(scope, operator_of_name(name, scope), self._initializers_of(node))
-            if made is not None:
+            if scope is not None and is_whole(name, scope):
+                rule, operator = _FUSED, operator_of_name(name, scope)
+                if made is not None:
+                    self.walk.see(*made)
+            elif made is not None:
                 (scope, operator), rule = made, _BY_VALUE
             elif scope is not None:
                 rule, operator = _FUSED, operator_of_name(name, scope)
@@ -194,6 +210,10 @@ class _Run:
                 record, same = found
                 if same:
                     return self._keep(node, record, embedded_tags.NODES)
+                made = made_of(tables, node) if name_decides(node.name, node.first_output) else None
+                if made is not None:
+                    evidence = (embedded_tags.NODES, node.name)
+                    return self._set(node, made.path, "table-prefix", evidence, Source.REFERENCE)
                 evidence = (embedded_tags.NODES, node.first_output)
                 return self._set(node, record.path, "table-output", evidence, Source.REFERENCE)
         if metadata:
@@ -205,7 +225,7 @@ class _Run:
         scoped = self.scoped.get(node)
         if scoped is not None:
             if node in self.apart:
-                return self._set(node, self.apart[node], scoped[1], _read(*scoped))
+                return self._set(node, self.apart[node], scoped[1], _read(*scoped), self.read_as)
             attribution = self.by_scope.get(scoped)
             if attribution is not None:
                 return self.ctx.attribute_as(node, attribution)
@@ -216,7 +236,7 @@ class _Run:
             if self.exact and rule == _BY_NAME and path in self.model.modules:
                 rule = "node-name-table"
             if is_path(path):
-                self._set(node, path, rule, _read(*scoped))
+                self._set(node, path, rule, _read(*scoped), self.read_as)
                 assert node.attribution is not None
                 self.by_scope[scoped] = node.attribution
                 return None
@@ -228,7 +248,7 @@ class _Run:
 
     def _apply_schemes(self) -> None:
         """Names as other exporters make them, for what has no record."""
-        if all(node.attribution is not None for node in self.model.nodes()):
+        if all(n.attribution is not None or category(n.op_type) is Category.CONSTANT for n in self.model.nodes()):
             return
         reading = Reading(self.model, self.weights.fingerprint)
         for node, (path, rule, by_weight) in reading.placed.items():
@@ -238,7 +258,7 @@ class _Run:
                 evidence: tuple[str, ...] = ("name", node.name or node.first_output)
                 if by_weight:
                     evidence = weights_read(node, self.parameters, path) or evidence
-                source = Source.PARAMETER if by_weight else Source.SCOPE
+                source = Source.PARAMETER if by_weight else self.read_as
                 share = confidence(rule, default=UNMEASURED)
                 self.ctx.attribute(node, self.model.modules.canonical(path), source, rule, evidence, confidence=share)
 

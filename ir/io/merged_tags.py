@@ -18,6 +18,7 @@ from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.tags import encode
 from modelexport.ir.node import Node
 
+_FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation: no tool's prefix
 _SAMPLE, _MOST, _WHOLE, _TWICE = 64, 0.5, 0.9, 1.8
 
 
@@ -145,7 +146,8 @@ def _prefixes(digest: str, table: Table | None, names: set[str], model: Model, a
     twice = sum(len(graph) for graph in model.graphs()) >= _TWICE * len(table.rows)
     if alone and not twice and plain >= _MOST * len(sample):
         return [""]
-    hits = Counter(name[: -len(end)] for end in sample for name in names if name.endswith(end))
+    hits = Counter(name[: -len(end)] for end in sample for name in names
+                   if name.endswith(end) and not name.startswith(_FUSED))  # fmt: skip
     most = max(hits.values(), default=0)
     return sorted(prefix for prefix, count in hits.items() if count >= _WHOLE * most) or [""]
 

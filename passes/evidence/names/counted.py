@@ -11,7 +11,7 @@ import onnx.defs
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.names.slots import controls
+from modelexport.passes.evidence.names.slots import CONTROLLED, controls
 
 _GLANCE = 64  # elements that are compared before all are
 _FLOATS = frozenset((1, 10, 11, 16))  # ONNX's numbers of the float types
@@ -29,7 +29,7 @@ class Counted:
             value.partition(".")[0]
             for node in model.nodes()
             for value in node.outputs
-            if value[-1:].isdigit() and "." in value and value.rpartition(".")[2].isdigit()
+            if "." in value and value[-1].isdigit() and value.rpartition(".")[2].isdigit()
         }
 
     def has(self, name: str) -> bool:
@@ -58,8 +58,8 @@ def parameter_names(model: Model) -> Iterator[str]:
             if "." in name and not _only_controls(graph, name):
                 yield name
         for node in graph.nodes:
-            if node.op_type == "Constant" and "." in node.first_output and is_weight(node):
-                yield node.first_output
+            if node.op_type == "Constant" and "." in (output := node.first_output) and is_weight(node):
+                yield output
 
 
 def is_weight(node: Node) -> bool:
@@ -83,4 +83,6 @@ def _uniform(tensor: onnx.TensorProto) -> bool:
 def _only_controls(graph: Graph, name: str) -> bool:
     """Whether every reader of ``name`` takes it for a shape, an axis or the like."""
     readers = graph.consumers(name)
-    return bool(readers) and all(name in controls(reader) for reader in readers)
+    if not readers or readers[0].op_type not in CONTROLLED:
+        return False
+    return all(name in controls(reader) for reader in readers)

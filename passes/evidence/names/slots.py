@@ -69,6 +69,7 @@ _CONTROLS: dict[str, int] = {
     "QuantizeLinear": 1,
     "DequantizeLinear": 1,
 }
+CONTROLLED = frozenset(_CONTROLS)
 
 
 def weights_of(node: Node) -> list[str]:

@@ -39,13 +39,25 @@ def scope_of_name(name: str, op_type: str) -> str | None:
 
 def plain_scope(name: str, op_type: str) -> str | None:
     """The scope in a name that ends in the operator itself, as the exporter writes it; None for any other name."""
-    if len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
+    if name[:1] != "/":
+        if not name.startswith(FUSED):
+            return None
+        name = name[6:]
+    scope, _, tail = name.rpartition("/")
+    if tail != op_type and not (tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit()):
         return None
-    scope, _, tail = name.removeprefix("fused ").rpartition("/")
-    if name[:1] != "/" and not name.startswith(FUSED):
-        return None
-    numbered = tail.startswith(op_type + "_") and tail[len(op_type) + 1 :].isdigit()
-    return scope if tail == op_type or numbered else None
+    return scope if len(name) <= MAX_NAME and name.count("/") <= MAX_DEPTH else None
+
+
+def is_whole(name: str, scope: str) -> bool:
+    """Whether ``name`` is what the exporter called an operator in ``scope``, with nothing added: ``/conv/Conv_1``."""
+    operator, _, number = name[len(scope) + 1 :].partition("_")
+    return name.startswith(f"{scope}/") and operator in _operators() and (number.isdigit() or not number)
+
+
+def name_decides(name: str, output: str) -> bool:
+    """Whether only the name of a fused node says where it is from: its output is called as the user called it."""
+    return scope_of_name(name, "") is not None and scope_of_value(output) is None
 
 
 def scope_of_value(value: str) -> tuple[str, str] | None:

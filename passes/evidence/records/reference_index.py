@@ -12,7 +12,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
-from modelexport.passes.evidence.records.node_names import MAX_NAME, shorter_names
+from modelexport.passes.evidence.records.node_names import FUSED, MAX_NAME, name_decides, shorter_names
 
 Entry = tuple[str, float]  # path and confidence
 _SAMPLE = 64  # names that are looked for to find a prefix
@@ -115,9 +115,18 @@ class ReferenceIndex:
         names = {node.name for node in model.nodes() if node.name}
         if 2 * sum(name in names for name in sample) >= len(sample):
             return ""
-        hits = Counter(name[: -len(end)] for end in sample for name in names if name.endswith(end))
+        hits = Counter(name[: -len(end)] for end in sample for name in names
+                       if name.endswith(end) and not name.startswith(FUSED))  # fmt: skip
         prefix, count = hits.most_common(1)[0] if hits else ("", 0)
         return prefix if 2 * count >= len(sample) else ""
+
+    def _made_of(self, name: str) -> tuple[str, str, float, str] | None:
+        """What the reference has under the names that ``name`` begins with."""
+        for shorter in shorter_names(name.removeprefix("fused ")):
+            entry = self.by_name.get(shorter) or self.by_output.get(shorter)
+            if entry is not None:
+                return entry[0], "reference-prefix", entry[1], shorter
+        return None
 
     def find(self, node: Node, prefix: str = "") -> tuple[str, str, float, str] | None:
         """Path, rule and the reference's own confidence for ``node``, and the name by which the reference has it.
@@ -130,14 +139,16 @@ class ReferenceIndex:
         entry = self.by_name.get(name) if name else None
         if entry is not None:
             return entry[0], "reference-node-name", entry[1], name
+        made = self._made_of(name) if name_decides(name, outputs[0] if outputs else "") else None
+        if made is not None:
+            return made
         for output in outputs:
             entry = self.by_output.get(output) if output else None
             if entry is not None:
                 return entry[0], "reference-output-name", entry[1], output
-        for shorter in shorter_names(name.removeprefix("fused ")) if name else ():
-            entry = self.by_name.get(shorter) or self.by_output.get(shorter)
-            if entry is not None:
-                return entry[0], "reference-prefix", entry[1], shorter
+        made = self._made_of(name) if name else None
+        if made is not None:
+            return made
         for shorter in (part for output in outputs[:1] if output for part in shorter_names(output)):
             entry = self.by_output.get(shorter)
             if entry is not None:
