@@ -20,7 +20,7 @@ from modelexport.passes.evidence.records.node_names import shorter_names
 
 _PREFIX = "fused "
 _FORMS = (Category.QUANTIZE, Category.CAST)
-# Measured by bench/tools.py: the share of right modules among the nodes each rule decided.
+# Chosen, not measured rule by rule: bench/tools.py measures the new nodes of a tool as a whole (docs/accuracy.md).
 CONFIDENCE = {
     "weight-reader": 0.99,
     "weight-readers": 0.95,
