@@ -114,13 +114,23 @@ def _tell(module: torch.nn.Module, frame: types.FrameType) -> None:
             listener(module, frame)
 
 
+def _torch_call(fx: types.ModuleType) -> Call:
+    """What stands at ``torch.nn.Module.__call__`` when nothing traces; fx's stand-in for a trace, be it of another
+    thread, would call itself for ever."""
+    found: Call = torch.nn.Module.__dict__["__call__"]
+    code = getattr(found, "__code__", None)  # its name and module say that it is the function it wraps
+    if code is not None and code.co_filename == fx.__file__:
+        found = getattr(fx, _FX_CALL)
+    return found
+
+
 def _enter() -> None:
     global _users, _point
     import torch.fx._symbolic_trace as fx
 
     with _guard:
         if _point is None:
-            _point = _CallPoint(torch.nn.Module.__call__)
+            _point = _CallPoint(_torch_call(fx))
         if torch.nn.Module.__dict__["__call__"] is _point.original:  # fx takes the descriptor away when it has traced
             torch.nn.Module.__call__ = _point  # type: ignore[assignment, method-assign]
         if _users == 0 and hasattr(fx, _FX_CALL):

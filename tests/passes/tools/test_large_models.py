@@ -87,9 +87,9 @@ def test_nothing_is_left_when_the_tool_fails(
         assert Path(given.file()).is_file()
         raise error
 
-    from modelexport.passes.tools.onnxslim import OnnxSlim
+    from modelexport.passes.tools.onnxslim import Onnxslim
 
-    monkeypatch.setattr(OnnxSlim, "apply", apply)
+    monkeypatch.setattr(Onnxslim, "apply", apply)
     with pytest.raises((ToolError, KeyboardInterrupt)):
         PassManager("htp,onnxslim", context=PassContext(scratch=folder / "out")).run(load_model("m.onnx"))
     assert files(folder / "out") == []
