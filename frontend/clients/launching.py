@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from modelexport.ir.errors import InputError
 
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH")
+_OF_A_TERMINAL = {getattr(signal, name) for name in ("SIGINT", "SIGQUIT", "SIGWINCH") if hasattr(signal, name)}
 _PATIENCE = 0.5  # seconds
 _OF_A_PROCESS = 0  # si_code of a signal that a process sent is not above it; the kernel's, a terminal's too, are
 
@@ -66,8 +68,11 @@ def run_program(program: Program, environment: Mapping[str, str]) -> int:
     passed = {getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)}
     waited = passed | {signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    started: list[int] = []
+    handled = _handle_elsewhere(passed, started)
     try:
         process = _spawn(program, environment, before)
+        started.append(process)
         while True:
             # another thread of ours may take SIGCHLD, so the program is also asked for now and then
             info = signal.sigtimedwait(waited, _PATIENCE)
@@ -85,7 +90,27 @@ def run_program(program: Program, environment: Mapping[str, str]) -> int:
     finally:
         while signal.sigtimedwait(waited, 0):  # what came while it ended was for it
             pass
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _handle_elsewhere(passed: set[signal.Signals], started: Sequence[int]) -> list[signal.Signals]:
+    """Pass on what the system hands to another thread of ours, whose mask is not this one's: libraries start threads.
+
+    A terminal's signals reach the program anyway. What is ignored stays so, since the program inherits that.
+    """
+
+    def pass_on(number: int, frame: Any) -> None:
+        for process in started:
+            os.kill(process, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return []  # Python takes handlers from the main thread only
+    handled = [n for n in passed - _OF_A_TERMINAL if signal.getsignal(n) == signal.SIG_DFL]
+    for number in handled:
+        signal.signal(number, pass_on)
+    return handled
 
 
 def _spawn(program: Program, environment: Mapping[str, str], mask: Any) -> int:

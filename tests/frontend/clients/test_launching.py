@@ -156,10 +156,10 @@ def test_signals_reach_the_program(tmp_path: Path) -> None:
     process = start(
         tmp_path,
         """
-        import signal, sys, time
-        signal.signal(signal.SIGTERM, lambda *_: (print("terminated", flush=True), sys.exit(5)))
-        signal.signal(signal.SIGUSR1, lambda *_: print("user", flush=True))
-        print("ready", flush=True)
+        import os, signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"terminated\\n"), sys.exit(5)))
+        signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"user\\n"))
+        print("ready", flush=True)  # a handler that prints may come while this still flushes, which print refuses
         while True: time.sleep(0.05)
         """,
     )
