@@ -77,7 +77,7 @@ types: $(TOOLS) $(CURRENT) ## Check types with mypy, on the installed package (1
 bench: $(TOOLS) $(CURRENT) ## Measure speed and memory against reading and writing the same file
 	$(BIN)/python bench/speed.py
 
-coverage: $(TOOLS) $(CURRENT) ## Run the tests with branch coverage, which has a bound (tests that start processes count less)
+coverage: $(TOOLS) $(CURRENT) ## Run the tests with branch coverage; the bound is chosen, not measured (tests that start processes count less)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) --cov=modelexport --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(BOUND)
 
 mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, and see the tests notice (10 min)

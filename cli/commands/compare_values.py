@@ -11,7 +11,7 @@ import click
 
 from modelexport.cli.console import progress, put, put_json, warn
 from modelexport.cli.options import format_option, talk, talk_options
-from modelexport.cli.parameters import ParamType
+from modelexport.cli.parameters import Tolerance
 from modelexport.cli.running_inputs import given_inputs, input_options
 from modelexport.cli.tables import table
 
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from modelexport.analysis.divergence.result import Divergence
 
 _LEVELS = ("disable", "basic", "extended", "all")
-
-
-class Tolerance(ParamType[float]):
-    """A number that is not negative."""
-
-    name = "X"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number", param, ctx)
-        if not 0 <= number < float("inf"):
-            self.fail(f"{value!r}: a tolerance is a number from 0", param, ctx)
-        return number
 
 
 @click.command("compare-values", short_help="Find the module that computes something else than the reference.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from modelexport.cli.console import put, put_json, warn
 from modelexport.cli.options import format_option, talk_options
-from modelexport.cli.parameters import ParamType
+from modelexport.cli.parameters import ParamType, Tolerance
 
 _IGNORE = ("attributes", "weights", "shapes", "connections")
 
@@ -27,21 +26,6 @@ class Renaming(ParamType[Any]):
         if not separator:
             self.fail(f"{value!r}: expected OLD=NEW, as in encoder.layers=encoder.layer", param, ctx)
         return ("" if old == "." else old), ("" if new == "." else new)
-
-
-class Tolerance(ParamType[float]):
-    """A number that is not negative."""
-
-    name = "X"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number", param, ctx)
-        if not (math.isfinite(number) and number >= 0):
-            self.fail(f"{value!r}: a tolerance is a number from 0", param, ctx)
-        return number
 
 
 @click.command("diff", short_help="Tell what differs between two models, by module.")
