@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from modelexport.cli.schema import check, schema
 from modelexport.ir.errors import ConfigError, InputError
+from modelexport.ir.identity.file_kinds import told
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -35,11 +37,14 @@ def read_table(path: Path) -> dict[str, Any]:
     try:
         loaded = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path.name}: not TOML: {error}") from error
+        raise ConfigError(f"{path.name}: not TOML{told(path, f': {error}')}") from error
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path.name}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+        where = f": {error.msg} (line {error.lineno}, column {error.colno})"
+        raise ConfigError(f"{path.name}: not JSON{told(path, where)}") from error
     except RecursionError as error:
         raise ConfigError(f"{path.name}: nested too deep") from error
+    except ValueError as error:  # Python refuses to read longer ones
+        raise ConfigError(f"{path.name}: a number in it has more than {sys.get_int_max_str_digits()} digits") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path.name}: must be a table of keys, not {type(loaded).__name__}")
     return loaded
@@ -50,6 +55,6 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
+        raise InputError(f"{path}: not UTF-8 text{told(path)}") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error

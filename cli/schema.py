@@ -71,7 +71,7 @@ def check(value: Any, rule: Mapping[str, Any], where: str, at: str = "") -> None
             check(item, rule.get("items", {}), where, f"{at}[{index}]")
     elif isinstance(value, (int, float)) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
         bounds = f"{rule.get('minimum', '')}..{rule.get('maximum', '')}"
-        raise ConfigError(f"{where}: {at} is {value}, outside {bounds}")
+        raise ConfigError(f"{where}: {at} is {_shown(value)}, outside {bounds}")
 
 
 def _check_object(value: dict[str, Any], rule: Mapping[str, Any], where: str, at: str) -> None:

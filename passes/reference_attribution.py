@@ -82,7 +82,7 @@ class ReferenceAttribution(Pass):
         if source.suffix == ".json":
             from modelexport.ir.io.sidecar import read_sidecar
 
-            return ReferenceIndex.of_sidecar(read_sidecar(source))
+            return ReferenceIndex.of_sidecar(read_sidecar(source), str(source))
         reference = load_model(source)
         _attribute_fully(reference, ctx)
         return ReferenceIndex.of_model(reference)

@@ -103,7 +103,7 @@ def _tables(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{path.name}, line {number}"
         try:
             values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number that is too long
             raise ConfigError(f"{where}: not JSON: {getattr(error, 'msg', error)}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{where}: must be a table of keys")

@@ -89,7 +89,7 @@ def _last_json(stream: IO[str]) -> dict[str, Any] | None:
     lines = [line for line in stream if line.startswith("{")]
     try:
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     return answer or None
 

@@ -157,7 +157,7 @@ def _read_results(path: Path) -> dict[str, dict[str, Any]]:
 
         raise InputError(f"{path}: can't be read: {error}") from error
     for row in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             line = json.loads(row)
             if isinstance(line, dict) and {"fingerprint", "status"} <= line.keys():
                 lines[line["fingerprint"]] = line

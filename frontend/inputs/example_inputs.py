@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from modelexport.frontend.inputs.names import hint
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.ir.errors import ConfigError, InputError
 
 DEFAULT_INTEGER_SHAPE = (1, 16)
@@ -32,6 +34,7 @@ _DTYPES: dict[str, torch.dtype] = {
     "double": torch.float64,
     "float64": torch.float64,
 }
+_MOST = sys.float_info.max
 _SPEC_KEYS = ("dtype", "shape", "range")
 
 
@@ -247,17 +250,24 @@ def _tensor(where: str, spec: Mapping[str, Any], shape: tuple[int, ...]) -> torc
         not isinstance(bounds, Sequence)
         or len(bounds) != 2
         or not all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds)
-        or not bounds[0] < bounds[1]
+        or not -_MOST <= bounds[0] < bounds[1] <= _MOST
     ):
-        raise ConfigError(f"{where}: range {bounds!r} is not [low, high) with low < high")
+        raise ConfigError(f"{where}: range {bounds!r:.60} is not [low, high) with low < high, both finite")
+    try:
+        return _made(where, dtype, shape, bounds)
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # more elements than fit, and the like
+        raise ConfigError(f"{where}: torch can't make it: {first_line(error)}") from error
+
+
+def _made(where: str, dtype: torch.dtype, shape: tuple[int, ...], bounds: Sequence[float] | None) -> torch.Tensor:
     if dtype.is_floating_point:
         if bounds is None:
             return torch.randn(shape).to(dtype)
         return torch.empty(shape).uniform_(float(bounds[0]), float(bounds[1])).to(dtype)
     low, high = bounds if bounds is not None else (0, 2)
     if int(low) != low or int(high) != high:
-        raise ConfigError(f"{where}: range {bounds!r} of an integer input is not of integers")
+        raise ConfigError(f"{where}: range {bounds!r:.60} of an integer input is not of integers")
     info = torch.iinfo(dtype) if dtype is not torch.bool else None
     if info is not None and (low < info.min or high - 1 > info.max):
-        raise ConfigError(f"{where}: range {bounds!r} does not fit {dtype}")
+        raise ConfigError(f"{where}: range {bounds!r:.60} does not fit {dtype}")
     return torch.randint(int(low), int(high), shape).to(dtype)

@@ -21,6 +21,7 @@ import torch
 from modelexport.frontend.inputs.example_inputs import Inputs, infer, normalise
 from modelexport.frontend.torch.reasons import first_line
 from modelexport.ir.errors import InputError, MissingExtraError
+from modelexport.ir.identity.file_kinds import LFS, ONNX, kind_of
 
 FACTORIES = ("get_model", "build_model", "create_model", "model")
 INPUTS = ("get_example_inputs", "get_inputs", "example_inputs", "inputs")
@@ -59,9 +60,10 @@ def load_source(spec: str, *, trust_remote_code: bool = False, allow_pickle: boo
     if path.is_dir():
         return _from_checkpoint(str(path), trust_remote_code, allow_pickle, path)
     if path.exists():
-        raise InputError(
-            f"{spec}: a file that is not Python; give file.py, pkg.module:callable, or a checkpoint folder"
-        )
+        what, fix = kind_of(path)
+        fix = "it needs no export: htp-opt tags it" if what == ONNX else fix
+        said = f"{what or 'a file'}, not Python: {fix or 'give file.py, pkg.module:callable, or a checkpoint folder'}"
+        raise InputError(f"{spec}: {said}")
     module, separator, name = spec.partition(":")
     if separator and name and all(part.isidentifier() for part in module.split(".")):
         return _from_module(_import(module), name, spec)
@@ -181,6 +183,10 @@ def _from_checkpoint(name: str, trust_remote_code: bool, allow_pickle: bool, fol
     if folder is not None:
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: not a checkpoint folder: it has no config.json")
+        for weights in (path for pattern in (*_PICKLES, *_SAFE) for path in folder.glob(pattern)):
+            what, fix = kind_of(weights)
+            if what == LFS:
+                raise InputError(f"{weights}: {what}; {fix}")
         pickled = any(path for pattern in _PICKLES for path in folder.glob(pattern))
         if pickled and not allow_pickle and not any(path for pattern in _SAFE for path in folder.glob(pattern)):
             raise InputError(

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, TypeAlias, TypedDict
 
+from modelexport.frontend.monitor.spelling import brief
 from modelexport.ir.errors import InputError
 
 
@@ -156,6 +157,7 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
     own = {str(name): value for name, value in news.items() if name not in _FIELDS}
     given_fields = {name: value for name, value in news.items() if name in _FIELDS and value is not None}
     taken = {name: _checked(step, name, value) for name, value in given_fields.items()}
+    _check_total(step, known, taken)
     steps = dict(known.steps)
     for name, value in taken.pop("steps", {}).items():
         key = str(name).upper() if str(name).upper() in HTPExportStep.__members__ else str(name)
@@ -166,6 +168,14 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
     known.steps = steps
     for name, value in taken.items():
         setattr(known, name, value)
+
+
+def _check_total(step: HTPExportStep, known: HTPExportData, news: Mapping[str, Any]) -> None:
+    """A number of nodes that was given is believed, so it can't be below the nodes that are named."""
+    total = news.get("total_nodes", known.total_nodes)
+    named = max(len(news.get(name, getattr(known, name))) for name in ("nodes", "tagged_nodes"))
+    if 0 < total < named:
+        raise InputError(f"total_nodes of {step} is {total}, and {named} nodes are named")
 
 
 def known_details(steps: Mapping[str, Any], step: HTPExportStep) -> Mapping[str, Any]:
@@ -180,7 +190,7 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
             return str(value)
         wanted = "a text"
     elif name in _COUNTS:
-        if isinstance(value, Integral) and int(value) >= 0:
+        if isinstance(value, Integral) and 0 <= int(value) <= _MOST:
             return int(value)
         wanted = "a count"
     elif name in _NUMERIC:
@@ -196,13 +206,13 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
         return value
     else:
         wanted = "true or false"
-    raise InputError(f"{name} of {step} is {value!r:.60}; it has to be {wanted}")
+    raise InputError(f"{name} of {step} is {brief(value)}; it has to be {wanted}")
 
 
 def _statistics(step: HTPExportStep, counts: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, count in counts.items():
-        if not isinstance(count, Real):
-            raise InputError(f"tagging_stats of {step}: {name!r} is {count!r:.60}; it has to be a number")
+        if not isinstance(count, Real) or (isinstance(count, Integral) and not 0 <= int(count) <= _MOST):
+            raise InputError(f"tagging_stats of {step}: {name!r} is {brief(count)}; it has to be a number")
     return {str(name): int(count) if isinstance(count, Integral) else float(count) for name, count in counts.items()}
 
 
@@ -225,7 +235,7 @@ def _module(step: HTPExportStep, path: str, entry: Any) -> ModuleInfo:
     elif isinstance(entry, Mapping):
         given = {str(name): value for name, value in entry.items()}
     else:
-        raise InputError(f"hierarchy of {step}: {path!r} is {entry!r:.60}; it has to be a ModuleInfo or a mapping")
+        raise InputError(f"hierarchy of {step}: {path!r} is {brief(entry)}; it has to be a ModuleInfo or a mapping")
     values: dict[str, Any] = {"path": path}
     for name, value in given.items():
         if value is None:
@@ -240,5 +250,5 @@ def _module(step: HTPExportStep, path: str, entry: Any) -> ModuleInfo:
             values[name] = int(value)
         else:
             wanted = "a text" if _MODULE_FIELDS[name] is str else "a count"
-            raise InputError(f"hierarchy of {step}: {name} of {path!r} is {value!r:.60}; it has to be {wanted}")
+            raise InputError(f"hierarchy of {step}: {name} of {path!r} is {brief(value)}; it has to be {wanted}")
     return ModuleInfo(**values)

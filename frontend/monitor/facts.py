@@ -12,6 +12,7 @@ from typing import Any
 
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.record import ExportRecord
+from modelexport.frontend.monitor.spelling import spelled
 
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "onnxscript", "transformers")
 _HOW = ("strategy", "exporter", "opset_version", "pipeline")
@@ -47,8 +48,8 @@ def strings(value: Any) -> list[str]:
     if value is None or value == "":
         return []
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return [str(value)]
-    return [str(entry) for entry in value]
+        return [spelled(value)]
+    return [spelled(entry) for entry in value]
 
 
 def inputs(data: HTPExportData) -> list[dict[str, Any]]:
@@ -57,11 +58,11 @@ def inputs(data: HTPExportData) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if isinstance(given, Mapping):
         for name, entry in given.items():
-            rows.append({"name": str(name), **_tensor(entry)})
+            rows.append({"name": spelled(name), **_tensor(entry)})
     elif isinstance(given, list | tuple):
         for position, entry in enumerate(given):
             name = entry.get("name", position) if isinstance(entry, Mapping) else position
-            rows.append({"name": str(name), **_tensor(entry)})
+            rows.append({"name": spelled(name), **_tensor(entry)})
     return rows
 
 
@@ -71,18 +72,25 @@ def _tensor(entry: Any) -> dict[str, Any]:
     else:
         dtype, shape = getattr(entry, "dtype", None), getattr(entry, "shape", None)
         if dtype is None and shape is None:
-            return {"dtype": str(entry), "shape": None}
-    sizes = None
+            return {"dtype": spelled(entry), "shape": None}
+    sizes: Any = None
     if shape is not None and not isinstance(shape, str):
-        sizes = [axis if isinstance(axis, int) else str(axis) for axis in shape]
-    return {"dtype": None if dtype is None else str(dtype).removeprefix("torch."), "shape": sizes}
+        try:
+            sizes = [_size(axis) for axis in shape]
+        except Exception:  # noqa: BLE001 - any class may say that it has a shape; it is told as a text then
+            sizes = [spelled(shape)]
+    return {"dtype": None if dtype is None else spelled(dtype).removeprefix("torch."), "shape": sizes}
+
+
+def _size(axis: object) -> int | str:
+    return axis if isinstance(axis, int) and abs(axis) < 1 << 63 else spelled(axis)
 
 
 def input_texts(data: HTPExportData) -> list[str]:
     """The example inputs, one text each."""
     texts = []
     for row in inputs(data):
-        shape = "" if row["shape"] is None else f" [{', '.join(map(str, row['shape']))}]"
+        shape = "" if row["shape"] is None else f" [{', '.join(map(spelled, row['shape']))}]"
         texts.append(f"{row['name']}: {row['dtype'] or ''}{shape}")
     return texts
 
@@ -116,7 +124,7 @@ def model_files(record: ExportRecord) -> Iterator[tuple[str, Path]]:
         given.update({PurePath(name).name: name for name in strings(named) if name != given["model"]})
     for role, path in given.items():
         if path:
-            yield str(role), Path(str(path))
+            yield spelled(role), Path(spelled(path))
 
 
 def monitor_files(record: ExportRecord) -> list[tuple[str, Path]]:

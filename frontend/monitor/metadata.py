@@ -15,6 +15,7 @@ from modelexport.frontend.monitor.data import HTPExportStep, NodeInfo
 from modelexport.frontend.monitor.files import text_output
 from modelexport.frontend.monitor.record import ExportRecord
 from modelexport.frontend.monitor.screen.view import Row, View, node_records
+from modelexport.frontend.monitor.spelling import escaped, spelled
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 FORMAT = "modelexport-export-metadata"
@@ -153,10 +154,10 @@ def _modules(stream: TextIO, view: View) -> None:
 def _module(row: Row, view: View) -> dict[str, Any]:
     info = row.info
     return {
-        "name": _text(row.name),
-        "path": _text(info.path),
-        "class": _text(info.class_name),
-        "tag": _text(info.tag),
+        "name": escaped(row.name),
+        "path": escaped(info.path),
+        "class": escaped(info.class_name),
+        "tag": escaped(info.tag),
         "execution_order": info.execution_order,
         "calls": info.calls,
         "parameters": info.parameters,
@@ -176,22 +177,12 @@ def _nodes(stream: TextIO, record: ExportRecord) -> None:
             if len(encoded) >= 1024:
                 encoded.clear()
             found = encoded[id(info)] = (info, json.dumps(jsonable(_four(info))))
-        stream.write(f"{separator}{json.dumps(_text(key))}: {found[1]}")
+        stream.write(f"{separator}{json.dumps(escaped(key))}: {found[1]}")
         separator = ",\n"
 
 
 def _four(info: NodeInfo) -> dict[str, Any]:
     return {"tag": info["tag"], "path": info["path"], "source": info["source"], "confidence": info["confidence"]}
-
-
-def _text(value: str) -> str:
-    """``value`` with bytes that were not UTF-8 backslash-escaped."""
-    if value.isascii():
-        return value
-    try:
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # lone surrogates that stand for no byte
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _DEEP = 100  # levels of data that are written
@@ -210,18 +201,11 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, PurePath):
-        return _text(value.name)
+        return escaped(value.name)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         if depth == _DEEP:
             return f"<{type(value).__name__}>"
         if isinstance(value, Mapping):
-            return {_spelled(key): jsonable(entry, depth + 1) for key, entry in value.items()}
+            return {spelled(key): jsonable(entry, depth + 1) for key, entry in value.items()}
         return [jsonable(entry, depth + 1) for entry in value]
-    return _spelled(value)
-
-
-def _spelled(value: Any) -> str:
-    try:
-        return _text(str(value))
-    except Exception:  # noqa: BLE001 - any class may be in the data of a step; its name is told instead
-        return f"<{type(value).__name__}>"
+    return spelled(value)

@@ -19,6 +19,7 @@ from modelexport.frontend.monitor.metadata import HTPMetadataWriter
 from modelexport.frontend.monitor.record import ExportRecord, Outcome, WriterFailure
 from modelexport.frontend.monitor.report import HTPReportWriter
 from modelexport.frontend.monitor.screen.console import HTPConsoleWriter
+from modelexport.frontend.monitor.spelling import spelled
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 if TYPE_CHECKING:
@@ -63,14 +64,9 @@ class HTPExportMonitor:
         self._metadata_writer = HTPMetadataWriter()
         self._report_writer = HTPReportWriter()
         # The order in which files are written: the metadata comes last, so it lists the files that are really there.
-        self.writers: list[StepAwareWriter] = [
-            self._report_writer,
-            self._console_writer,
-            *writers,
-            self._metadata_writer,
-        ]
+        self._writers = (self._report_writer, self._console_writer, *writers, self._metadata_writer)
         self._finished: tuple[int, list[Path]] | None = None
-        for writer in self.writers:
+        for writer in self._writers:
             self._guarded(writer, "start", partial(writer.start, self.record))
 
     @property
@@ -87,6 +83,11 @@ class HTPExportMonitor:
     def report_writer(self) -> HTPReportWriter:
         """The writer of the report file."""
         return self._report_writer
+
+    @property
+    def writers(self) -> tuple[StepAwareWriter, ...]:
+        """All writers, in the order in which they write their files."""
+        return self._writers
 
     @property
     def data(self) -> HTPExportData:
@@ -111,16 +112,16 @@ class HTPExportMonitor:
         which = step_of(step)
         merge(self.record.data, which, data, fields)
         self.record.done(which)
-        for writer in self.writers:
+        for writer in self._writers:
             self._guarded(writer, which.value, partial(writer.handle, which, self.record.data))
         self.record.resume()
 
     def log_error(self, step: HTPExportStep | str, message: str | BaseException) -> None:
         """Say that ``step`` failed. The monitor goes on with what it has; the export counts as failed."""
         which = step_of(step)
-        text = message if isinstance(message, str) else f"{type(message).__name__}: {message}"
+        text = message if isinstance(message, str) else f"{type(message).__name__}: {spelled(message)}"
         self.record.failed(which, text)
-        for writer in self.writers:
+        for writer in self._writers:
             self._guarded(writer, which.value, partial(writer.on_error, which, text))
         self.record.resume()
 
@@ -128,7 +129,7 @@ class HTPExportMonitor:
         """Write the files beside the model, return their paths, metadata first. Again without news it does nothing."""
         if self._finished is None or self._finished[0] != self.record.revision:
             self.record.files = []
-            for writer in self.writers:
+            for writer in self._writers:
                 path = self._guarded(writer, "finalize", partial(_finish, writer))
                 if path is not None:
                     self.record.files.append(path)

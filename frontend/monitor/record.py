@@ -12,6 +12,7 @@ from modelexport.frontend.monitor.config import MonitorConfig
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.files import CONSOLE_LOG, METADATA, REPORT
 from modelexport.frontend.monitor.screen.view import View
+from modelexport.frontend.monitor.spelling import spelled
 from modelexport.ir.errors import OutputError
 
 
@@ -52,7 +53,7 @@ class WriterFailure:
     error: Exception
 
     def __str__(self) -> str:
-        return f"{self.writer} failed during {self.during}: {type(self.error).__name__}: {self.error}"
+        return f"{self.writer} failed during {self.during}: {type(self.error).__name__}: {spelled(self.error)}"
 
 
 class ExportRecord:

@@ -12,6 +12,7 @@ from modelexport.frontend.monitor.record import ExportRecord
 from modelexport.frontend.monitor.screen import screens
 from modelexport.frontend.monitor.screen.text import Line, clean, number, percent, plain, seconds, size
 from modelexport.frontend.monitor.screen.view import View
+from modelexport.frontend.monitor.spelling import spelled
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 WIDTH = 100
@@ -102,7 +103,7 @@ def _what(record: ExportRecord, view: View) -> Iterator[str]:
 def _how(record: ExportRecord) -> Iterator[str]:
     for label, value in facts.how(record).items():
         # An opset is a name made of digits, not an amount.
-        yield from _fact(label, None if value is None else str(value))
+        yield from _fact(label, None if value is None else spelled(value))
     yield from _fact("tags inside", record.data.embed_hierarchy_attributes)
     yield from _fact("versions", ", ".join(f"{name} {number}" for name, number in facts.versions().items()))
     yield from _fact("platform", facts.system())

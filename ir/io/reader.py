@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from modelexport.ir.editing.topology import find_cycle
 from modelexport.ir.errors import InputError, MissingFileError
 from modelexport.ir.graph import Graph
+from modelexport.ir.identity.file_kinds import ONNX, kind_of
 from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
 from modelexport.ir.proto.building import fill
@@ -109,10 +110,15 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
     try:
         proto: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
-        raise InputError(f"{label}: not an ONNX model, or truncated") from error
+        raise InputError(f"{label}: not an ONNX model{_instead(data) or ', or truncated'}") from error
     if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import or proto.graph.node):
-        raise InputError(f"{label}: not an ONNX model: it has no graph")
+        raise InputError(f"{label}: not an ONNX model{_instead(data) or ': it has no graph'}")
     return proto
+
+
+def _instead(data: bytes) -> str:
+    what, fix = kind_of(data)
+    return f": it is {what}; {fix}" if what and what != ONNX else ""
 
 
 def _refuse_cycle(graph: Graph, label: str) -> None:

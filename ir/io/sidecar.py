@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import ConfigError, InputError, SidecarNotFoundError
 from modelexport.ir.identity.digest import graph_digest
+from modelexport.ir.identity.file_kinds import told
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.embedded_tags import pipeline_of
@@ -28,6 +29,7 @@ from modelexport.ir.text import readable, text
 __all__ = ["FORMAT", "SCHEMA_FILE", "node_keys", "read_sidecar", "sidecar_path", "write_sidecar"]
 
 FORMAT = "modelexport-hierarchy"
+_DEEP = "nested too deeply"
 SCHEMA_VERSION = "1.0"
 SCHEMA_FILE = Path(__file__).with_name("sidecar.schema.json")
 _EXPORTER_KEYS = ("name", "version", "strategy", "exporter")
@@ -88,7 +90,7 @@ def read_sidecar(path: str | PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a sidecar: {str(error) or 'nested too deeply'}") from error
+        raise InputError(f"{path}: not a sidecar{told(path, f': {str(error) or _DEEP}')}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: not a sidecar: its format is not {FORMAT}")
     version = str(content.get("schema_version", ""))

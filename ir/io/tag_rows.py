@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -11,6 +10,7 @@ from typing import Any
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.errors import InputError, SidecarNotFoundError
+from modelexport.ir.identity.file_kinds import told
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import tag_in_doc
 from modelexport.ir.io.json_stream import JsonStream
@@ -22,6 +22,8 @@ from modelexport.ir.modules import Module
 from modelexport.ir.node import Node
 from modelexport.ir.operators import role
 from modelexport.ir.text import shown
+
+_MOST = 2**31 - 1  # of a count that can be embedded again
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,8 @@ def sidecar_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
                     continue
                 for key in document.members():
                     yield _row(key, document.value(), where)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not a sidecar: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a sidecar{told(where, f': {error}')}") from error
 
 
 def best_rows(model: Model, path: str | PathLike[str], source: str = "") -> tuple[list[TagRow], str]:
@@ -172,9 +174,9 @@ def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
             Module(
                 str(entry.get("path", "")),
                 str(entry.get("class", "")),
-                calls if isinstance(calls, int) else 1,
+                _count(calls, 1),
                 tuple(map(str, aliases)) if isinstance(aliases, list) else (),
-                parameters if isinstance(parameters, int) else 0,
+                _count(parameters, 0),
                 tag=str(entry.get("tag", "")),
                 same_as=same_as if isinstance(same_as, str) else None,
             )
@@ -206,8 +208,12 @@ def _row(key: str, entry: Any, where: Path) -> TagRow:
     )
 
 
+def _count(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and 0 <= value <= _MOST else otherwise
+
+
 def _number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -50,6 +50,7 @@ import numpy as np
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError, MissingFileError, OutputError
+from modelexport.ir.identity.file_kinds import told
 from modelexport.ir.modules import Module, ModuleTable
 
 FORMAT, VERSION = "modelexport-trace", 2
@@ -211,7 +212,7 @@ def load_trace(path: str | PathLike[str]) -> Trace:
     except OSError as error:
         raise InputError(f"{label}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{label}: not a trace file, or damaged ({error})") from error
+        raise InputError(f"{label}: not a trace file{told(label, f', or damaged ({error})')}") from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise InputError(f"{label}: damaged trace file ({type(error).__name__}: {error})") from error
     except zlib.error as error:
@@ -331,7 +332,7 @@ class _Reader:
         try:
             return self.archive.getinfo(name)
         except KeyError:
-            raise InputError(f"{self.label}: not a trace file: it has no {name}") from None
+            raise InputError(f"{self.label}: not a trace file{told(self.label, f': it has no {name}')}") from None
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -14,11 +14,13 @@ from onnx import numpy_helper
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
+from modelexport.ir.identity.file_kinds import pointer
 from modelexport.ir.scope import Scope
 from modelexport.ir.state import ModelState
 from modelexport.ir.text import shown, text
 
 EXTERNAL = onnx.TensorProto.EXTERNAL
+_POINTER = 200  # bytes of a file that is none but points to one
 _PACKED = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4": 4}  # bits an element
 
 
@@ -150,7 +152,8 @@ class Weights:
         if expected is not None and end - ref.offset != expected:
             raise self._error(tensor, f"needs {expected} bytes and has {end - ref.offset}", ref.location)
         if not ref.offset <= end <= len(data):
-            raise self._error(tensor, f"ends at byte {end} of a file of {len(data)}", ref.location)
+            what = pointer(bytes(data[:_POINTER]))
+            raise self._error(tensor, f"ends at byte {end} of a file of {len(data)}{what}", ref.location)
         return data[ref.offset : end]
 
     def size(self, tensor: onnx.TensorProto) -> int:

@@ -12,6 +12,7 @@ import onnx
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
+from modelexport.ir.identity.file_kinds import told
 from modelexport.ir.model import Model
 from modelexport.ir.text import shown, text
 
@@ -70,7 +71,8 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Array]:
     except OSError as error:
         raise InputError(f"{label}: {error.strerror or error}") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        said = "holds pickled objects, which are never read" if "allow_pickle" in str(error) else "not an npz file"
+        pickled = "allow_pickle" in str(error)
+        said = "holds pickled objects, which are never read" if pickled else f"not an npz file{told(path)}"
         raise InputError(f"{label}: {said}") from error
 
 

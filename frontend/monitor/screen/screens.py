@@ -20,6 +20,7 @@ from modelexport.frontend.monitor.screen.text import (
     wrap,
 )
 from modelexport.frontend.monitor.screen.view import Row, View
+from modelexport.frontend.monitor.spelling import spelled
 
 INDENT = 6
 LABEL = 16
@@ -96,7 +97,7 @@ def _brief(value: Any) -> str:
         return " ".join(_brief(entry) for entry in value.values() if entry is not None)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_brief(entry) for entry in value)}]"
-    return str(value)
+    return spelled(value)
 
 
 def tree(view: View, config: MonitorConfig, width: int) -> Iterator[Line]:

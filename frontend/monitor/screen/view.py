@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo, NodeInfo
+from modelexport.frontend.monitor.spelling import spelled
 from modelexport.ir.attribution import Source
 
 
@@ -30,8 +31,8 @@ class View:
     """What the data adds up to.
 
     Attributes:
-        total_nodes, tagged_nodes, coverage: of the file; counted from the node records where they were given.
-        by_source: nodes by source of their tag, strongest evidence first.
+        total_nodes, tagged_nodes, coverage: of the file; counted from the node records where they were not given.
+        by_source: nodes by source of their tag, strongest evidence first; counted likewise.
         unlisted: nodes whose module is not in the hierarchy.
         has_nodes: whether modules can be given their node counts.
     """
@@ -47,7 +48,7 @@ class View:
         owners: Counter[str] = Counter()
         if self.has_nodes:
             self._count(sources, owners)
-        self.by_source = _ranked(sources or data.tagging_stats)
+        self.by_source = _ranked(data.tagging_stats or sources)
         self.ordered = _preorder(data.hierarchy)
         self._depths = array("I")
         self._own = array("I")
@@ -74,9 +75,10 @@ class View:
                 owners[path] += 1
             else:
                 self.unlisted += 1
-        self.total_nodes = max(self.total_nodes, records)
-        self.tagged_nodes = tagged
-        self.coverage = tagged / self.total_nodes if self.total_nodes else 0.0
+        self.total_nodes = self.total_nodes or records
+        if not self.coverage:
+            self.coverage = tagged / self.total_nodes if self.total_nodes else 0.0
+        self.tagged_nodes = round(self.coverage * self.total_nodes)
 
     def _add_up(self, owners: Counter[str]) -> None:
         stack: list[int] = []
@@ -146,23 +148,23 @@ def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
             if len(seen) >= 1024:
                 seen.clear()
             found = seen[id(record)] = (record, whole(record))
-        yield str(key), found[1]
+        yield spelled(key), found[1]
     if getattr(data.tagged_nodes, "nodes", None) is data.nodes:  # a view of the same records
         return
     for key, tag in data.tagged_nodes.items():
         if key not in data.nodes:
-            yield str(key), whole(tag)
+            yield spelled(key), whole(tag)
 
 
 def whole(record: object) -> NodeInfo:
     """``record`` itself if it is whole, else with None for what it lacks; one that is no mapping is a tag."""
     if not isinstance(record, Mapping):
-        return NodeInfo(tag=None if record is None else str(record), path=None, source=None, confidence=None)
+        return NodeInfo(tag=None if record is None else spelled(record), path=None, source=None, confidence=None)
     if len(record) == 4 and _is_text(record.get("tag", 0)) and _is_text(record.get("path", 0)):
         sure = record.get("confidence", 0)
         if _is_text(record.get("source", 0)) and (sure is None or type(sure) is float):
             return record  # type: ignore[return-value]
-    texts = {key: None if record.get(key) is None else str(record[key]) for key in ("tag", "path", "source")}
+    texts = {key: None if record.get(key) is None else spelled(record[key]) for key in ("tag", "path", "source")}
     sure = record.get("confidence")
     return NodeInfo(
         tag=texts["tag"],

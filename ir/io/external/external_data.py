@@ -13,6 +13,7 @@ from typing import Literal
 import onnx
 
 from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.identity.file_kinds import pointer
 from modelexport.ir.io.atomic import atomic_output
 from modelexport.ir.io.external.copying import copy_content, same_content
 from modelexport.ir.io.weights import EXTERNAL, Weights, data_location, data_ref, is_outside
@@ -199,7 +200,9 @@ def _warn_of_ranges(model: Model, tensors: Iterable[onnx.TensorProto]) -> None:
         size, end = sizes[ref.location], ref.offset + (ref.length or 0)
         if size is not None and end > size:
             label = shown(text(tensor.name))
-            bad.append(f"tensor {label!r}: external data ends at byte {end} of {shown(ref.location)}, which has {size}")
+            what = pointer(model.base_dir / ref.location) if model.base_dir is not None else ""
+            where = f"ends at byte {end} of {shown(ref.location)}, which has {size}{what}"
+            bad.append(f"tensor {label!r}: external data {where}")
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         _warn(model, f"{bad[0]}{more}; it is left as it is")

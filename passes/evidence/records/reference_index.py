@@ -17,6 +17,7 @@ from modelexport.passes.evidence.records.node_names import FUSED, MAX_NAME, name
 Entry = tuple[str, float]  # path and confidence
 _SAMPLE = 64  # names that are looked for to find a prefix
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
+_MOST = 2**31 - 1  # of a count that can be embedded again
 
 
 class ReferenceIndex:
@@ -50,34 +51,34 @@ class ReferenceIndex:
         return index
 
     @classmethod
-    def of_sidecar(cls, sidecar: Mapping[str, object]) -> ReferenceIndex:
+    def of_sidecar(cls, sidecar: Mapping[str, object], label: str = "the sidecar") -> ReferenceIndex:
         """The index of a sidecar's content (formats: ``node_tags`` and ``modules``).
 
         Raises:
             InputError: an entry is not what a sidecar holds.
         """
         index = cls()
-        for module in _rows(sidecar.get("modules", []), "modules"):
+        for module in _rows(sidecar.get("modules", []), f"{label}: its modules"):
             path, cls_name, calls = module.get("path"), module.get("class"), module.get("calls", 1)
             aliases, tag = module.get("aliases") or [], module.get("tag", "")
             if not isinstance(path, str) or not is_path(path) or not isinstance(calls, int) or not isinstance(tag, str):
-                raise InputError("the sidecar's modules are damaged")
+                raise InputError(f"{label}: its modules are damaged")
             names = tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
             same_as, size = module.get("same_as"), module.get("parameters", 0)
             index.modules.append(
                 Module(
                     path,
                     str(cls_name or ""),
-                    max(0, calls),
+                    min(max(0, calls), _MOST),
                     names,
-                    size if isinstance(size, int) else 0,
+                    min(max(0, size), _MOST) if isinstance(size, int) else 0,
                     tag=tag,
                     same_as=same_as if isinstance(same_as, str) and is_path(same_as) else None,
                 )
             )
         nodes = sidecar.get("node_tags", {})
         if not isinstance(nodes, dict):
-            raise InputError("the sidecar's node_tags are damaged")
+            raise InputError(f"{label}: its node_tags are damaged")
         for key, entry in nodes.items():
             if (
                 isinstance(entry, dict)
@@ -88,10 +89,10 @@ class ReferenceIndex:
                 continue  # a node that had no tag
             path, share = (entry.get("path"), entry.get("confidence", 1.0)) if isinstance(entry, dict) else (None, None)
             if not isinstance(path, str) or not is_path(path) or not isinstance(share, (int, float)):
-                raise InputError(f"the sidecar's entry of node {str(key)[:80]!r} is damaged")
+                raise InputError(f"{label}: the entry of node {str(key)[:80]!r} is damaged")
             outputs = entry.get("outputs", [])
             names = tuple(name for name in outputs if isinstance(name, str)) if isinstance(outputs, list) else ()
-            index.add("" if _POSITION.search(key) else key, names, (path, min(1.0, max(0.0, float(share)))))
+            index.add("" if _POSITION.search(key) else key, names, (path, float(min(1.0, max(0.0, share)))))
         return index
 
     def add(self, name: str, outputs: tuple[str, ...], entry: Entry) -> None:
@@ -180,5 +181,5 @@ def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:
 
 def _rows(rows: object, what: str) -> list[dict[str, object]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"the sidecar's {what} are damaged")
+        raise InputError(f"{what} are damaged")
     return rows

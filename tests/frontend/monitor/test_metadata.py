@@ -121,7 +121,7 @@ def test_untagged_nodes_lower_the_coverage(new_monitor: Make) -> None:
     monitor = new_monitor()
     known = {"tag": "/M", "path": "", "source": "value", "confidence": 1.0}
     unknown = {"tag": None, "path": None, "source": None, "confidence": None}
-    monitor.log_step(HTPExportStep.NODE_TAGGING, nodes={"a": known, "b": unknown}, total_nodes=2, coverage=1.0)
+    monitor.log_step(HTPExportStep.NODE_TAGGING, nodes={"a": known, "b": unknown}, total_nodes=2)
     assert monitor.get_metadata()["statistics"]["coverage"] == 0.5
     assert "1 node has no tag (50.0%)" in monitor.get_report()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep
+from modelexport.ir.errors import InputError
 
 
 class Mute:
@@ -15,6 +16,10 @@ class Mute:
         raise ValueError("no")
 
     __repr__ = __str__
+
+
+class Failing(Mute, Exception):
+    pass
 
 
 def cyclic() -> Any:
@@ -54,6 +59,38 @@ def test_odd_data(value: Any, told: Any, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "m_htp_metadata.json").read_text("utf-8"))
     if told is not ...:
         assert {"x": told} in list(held(found["steps"]))
+
+
+def test_numbers_that_were_given_win_or_are_refused(tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    given = {"tagging_stats": {"scope": 8}, "coverage": 0.8, "total_nodes": 10}
+    monitor.log_step(HTPExportStep.NODE_TAGGING, tagged_nodes={"a": "/M", "b": "/M"}, **given)
+    with pytest.raises(InputError, match="total_nodes of SAVE is 1, and 2 nodes are named"):
+        monitor.log_step(HTPExportStep.SAVE, total_nodes=1)
+    with pytest.raises(InputError, match="total_parameters"):
+        monitor.log_step(HTPExportStep.SAVE, total_parameters=10**5000)
+    told = monitor.get_metadata()["statistics"]
+    assert (told["total_nodes"], told["tagged_nodes"], told["coverage"]) == (10, 8, 0.8)
+    assert told["by_source"] == {"scope": 8}
+
+
+def test_errors_and_shapes_without_text(tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=True)
+    monitor.log_step(HTPExportStep.INPUT_GEN, inputs={"x": {"shape": [1, 10**6000, Mute()], "dtype": Mute()}})
+    monitor.log_step(HTPExportStep.NODE_TAGGING, tagged_nodes={"a": Mute()})
+    monitor.log_error(HTPExportStep.EXPORT, Failing())
+    assert len(monitor.finalize()) == 3 and monitor.errors == []
+    found = monitor.get_metadata()
+    assert found["inputs"][0] == {"name": "x", "dtype": "<Mute>", "shape": [1, "<int>", "<Mute>"]}
+    assert found["outcome"]["error"] == "Failing: <Failing>"
+
+
+@pytest.mark.parametrize("name", ["writers", "console_writer", "metadata_writer", "report_writer"])
+def test_writers_can_not_be_replaced(name: str, tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    with pytest.raises(AttributeError):
+        setattr(monitor, name, None)
+    assert isinstance(monitor.writers, tuple)
 
 
 def held(value: Any) -> Any:
