@@ -133,6 +133,9 @@ class _Run:
                 if module.path not in self.model.modules:
                     self.model.modules.add(module)
                 self.walk.parameters.add(module.path)
+        for module in self.parts.told():
+            if module.path not in self.model.modules:
+                self.model.modules.add(module)
         return tables
 
     def _look(self, node: Node) -> None:

@@ -15,10 +15,12 @@ from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import BadTable, Record, Table, Tables
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.modules.spelled import agree, modules_of_tags
 from modelexport.ir.modules.tags import encode
 from modelexport.ir.node import Node
 
 _FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation: no tool's prefix
+_TAGS, _MODEL = frozenset(embedded_tags.NODE_KEYS), frozenset((embedded_tags.MODEL,))
 _SAMPLE, _MOST, _WHOLE, _TWICE = 64, 0.5, 0.9, 1.8
 
 
@@ -27,16 +29,18 @@ class Part:
     """One tagged model in a file.
 
     Attributes:
-        digest: what its tags were written with; "" for those of older versions.
+        digests: what its tags were written with; "" for those of older versions.
         prefix: what stands before its names.
         segment: the module that it hangs under; "" where the file holds one model.
         table: its table, if it has one.
+        modules: those of the table, else what the tags of its nodes tell of modules.
     """
 
-    digest: str
+    digests: frozenset[str]
     prefix: str
     segment: str
     table: Table | None
+    modules: Sequence[Module]
 
 
 class Parts:
@@ -49,7 +53,7 @@ class Parts:
         self._modules = ModuleTable()
         for part in parts if self.is_merged else ():
             self._modules.ensure("")
-            for module in part.table.modules if part.table is not None else ():
+            for module in part.modules:
                 self._modules.add(_placed(module, part.segment))
 
     def _place(self, part: Part, record: Record) -> Record:
@@ -73,15 +77,19 @@ class Parts:
                 if found is None:
                     found = placed[record] = self._place(part, record)
                 tables.add(scope, name, output, found, part.prefix, str(number) if number else "")
-            tables.modules += [_placed(module, part.segment) for module in part.table.modules]
+            tables.modules += [_placed(module, part.segment) for module in part.modules]
         return tables
+
+    def told(self) -> list[Module]:
+        """The modules of parts without a table, as the tags of their nodes tell of them."""
+        return [_placed(module, part.segment) for part in self.parts if part.table is None for module in part.modules]
 
     def own(self, node: Node, record: Record, carried: Mapping[str, str]) -> Record:
         """A record that ``node`` itself carries in ``carried``, as one of the whole file."""
         if not self.is_merged:
             return record
         digest = carried.get(embedded_tags.MODEL, "")
-        mine = [part for part in self.parts if part.digest == digest]
+        mine = [part for part in self.parts if digest in part.digests]
         fitting = [part for part in mine if any(name.startswith(part.prefix) for name in (node.name, *node.outputs))]
         fitting = fitting or mine
         return self._place(max(fitting, key=lambda part: len(part.prefix)), record) if fitting else record
@@ -97,20 +105,30 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
         except BadTable as error:
             warnings.append(f"ignored the embedded table: {error}")
             found[digest] = None
-    for node in model.nodes() if len(found) != 1 or None in found.values() else ():
-        if node.has_metadata(frozenset((embedded_tags.MODEL,))):
-            found.setdefault(node.metadata[embedded_tags.MODEL], None)
-    names = {name for node in model.nodes() for name in (node.name, node.first_output) if name} if found else set()
-    alone = len(found) == 1
-    held = [(digest, prefix, table) for digest, table in found.items()
-            for prefix in _prefixes(digest, table, names, model, alone)]  # fmt: skip
-    if len(held) == 1:
-        digest, prefix, table = held[0]
+    tags: dict[str, dict[str, str]] = {}  # of nodes without a table: by digest, then by path
+    if len(found) != 1 or None in found.values():
+        for node in model.nodes():
+            held = _carried(node)
+            if held is not None and found.get(held[1].get(embedded_tags.MODEL, "")) is None:
+                tags.setdefault(held[1].get(embedded_tags.MODEL, ""), {})[held[0].path] = held[0].tag
+    tags = {digest: spelled for digest, spelled in tags.items() if digest or not found}
+    names = (
+        {name for node in model.nodes() for name in (node.name, node.first_output) if name} if found or tags else set()
+    )
+    alone = len(found) == 1 and not tags
+    parts = [
+        Part(frozenset((digest,)), prefix, "", table, table.modules)
+        for digest, table in found.items() if table is not None
+        for prefix in _prefixes(table, names, model, alone)
+    ]  # fmt: skip
+    parts += _without_table(model, tags, [digest for digest, table in found.items() if table is None])
+    if len(parts) == 1:
+        prefix = parts[0].prefix
         named = [node.name for node in model.nodes() if node.name] if prefix else []
         if sum(name.startswith(prefix) for name in named) >= _WHOLE * len(named):
-            return Parts(model, [Part(digest, prefix, "", table)])
-    segments = _segments([(prefix, table) for _, prefix, table in held])
-    return Parts(model, [Part(*each[:2], segment, each[2]) for each, segment in zip(held, segments, strict=True)])
+            return Parts(model, parts)
+    segments = _segments([(part.prefix, part.table) for part in parts])
+    return Parts(model, [replace(part, segment=segment) for part, segment in zip(parts, segments, strict=True)])
 
 
 def tags_in_file(model: Model) -> dict[Node, Record]:
@@ -121,25 +139,46 @@ def tags_in_file(model: Model) -> dict[Node, Record]:
     parts = parts_of(model, [])
     tables = parts.tables()
     found: dict[Node, Record] = {}
-    keys = frozenset(embedded_tags.NODE_KEYS)
     for node in model.nodes():
-        carried: Mapping[str, str] = node.metadata if node.has_metadata(keys) else {}
-        held = embedded_tags.read_node(carried) if carried else None
-        if held is None and node.has_doc_string:
-            carried = embedded_tags.tag_in_doc(node.doc_string) or {}
-            held = embedded_tags.read_node(carried)
+        held = _carried(node)
         if held is not None:
-            found[node] = parts.own(node, held, carried)
+            found[node] = parts.own(node, *held)
         elif tables is not None and (row := tables.find(node)) is not None and row[1]:
             found[node] = row[0]
     return found
 
 
-def _prefixes(digest: str, table: Table | None, names: set[str], model: Model, alone: bool) -> list[str]:
+def _carried(node: Node) -> tuple[Record, Mapping[str, str]] | None:
+    """The tag that ``node`` itself carries, and what it stands in."""
+    carried: Mapping[str, str] = node.metadata if node.has_metadata(_TAGS) else {}
+    held = embedded_tags.read_node(carried) if carried else None
+    if held is None and node.has_doc_string:
+        carried = embedded_tags.tag_in_doc(node.doc_string) or {}
+        held = embedded_tags.read_node(carried) if carried else None
+    return None if held is None else (held, carried)
+
+
+def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Iterable[str]) -> list[Part]:
+    """One part for all digests whose tags can be those of one model, such as a decoder with its cache and without."""
+    groups: list[tuple[set[str], str, dict[str, str]]] = []
+    for digest in dict.fromkeys((*tags, *lost)):
+        told = tags.get(digest, {})
+        prefix = _common([node.name for node in model.nodes() if node.name and _digest(node) == digest])
+        same = next((group for group in groups if group[1] == prefix and agree(group[2], told)), None)
+        if same is None:
+            groups.append(({digest}, prefix, dict(told)))
+        else:
+            same[0].add(digest)
+            same[2].update(told)
+    return [Part(frozenset(digests), prefix, "", None, modules_of_tags(told)) for digests, prefix, told in groups]
+
+
+def _digest(node: Node) -> str | None:
+    return node.metadata.get(embedded_tags.MODEL) if node.has_metadata(_MODEL) else None
+
+
+def _prefixes(table: Table, names: set[str], model: Model, alone: bool) -> list[str]:
     """The prefixes under which a table's names are in the file; more than one where a model was merged with itself."""
-    if table is None:
-        own = [node.name for node in model.nodes() if node.metadata.get(embedded_tags.MODEL) == digest and node.name]
-        return [_common(own)]
     known = [name or output for _, name, output, _ in table.rows if name or output]
     sample = set(known[:: max(1, len(known) // _SAMPLE)][:_SAMPLE])
     plain = len(sample & names)

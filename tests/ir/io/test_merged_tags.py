@@ -6,11 +6,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from onnx import ModelProto, compose
+from onnx import ModelProto, compose, helper
 
 from modelexport.ir import load_model
 from modelexport.ir.io.tag_rows import model_rows
 from modelexport.ir.io.writer import to_bytes
+from modelexport.ir.modules import Module
 from modelexport.passes import PassManager
 from modelexport.passes.testing import make_model
 
@@ -149,3 +150,62 @@ def test_the_table_finds_a_body_whose_owner_has_moved() -> None:
 def test_strip_removes_what_both_models_carried() -> None:
     plain = retagged(merged(), "strip-tags")
     assert not plain.metadata_props and not any(node.metadata_props for node in plain.graph.node)
+
+
+def with_classes(text: str) -> ModelProto:
+    """Tagged with the classes of a table, as an export is."""
+    model = load_model(make_model(text).proto.SerializeToString())
+    classes = {"": "net.Decoder", "blocks": "ModuleList", "blocks.0": "net.Block", "blocks.0.fc": "Linear"}
+    for path, cls in classes.items():
+        model.modules.add(Module(path, cls, calls=int(cls != "ModuleList")))
+    PassManager("htp").run(model)
+    return onnx.load_from_string(to_bytes(model))
+
+
+def in_branches(one: ModelProto, other: ModelProto) -> ModelProto:
+    """Both as branches of an If, without metadata of the model, as decoders with their cache and without are merged."""
+    for node in other.graph.node:
+        node.output[:] = [f"other/{value}" for value in node.output]
+        node.input[:] = [f"other/{value}" if value.startswith("/") else value for value in node.input]
+    bodies = []
+    for name, each in (("one", one), ("other", other)):
+        made = helper.make_tensor_value_info(each.graph.node[-1].output[0], 1, None)
+        bodies.append(helper.make_graph(list(each.graph.node), name, [], [made]))
+    owner = helper.make_node("If", ["which"], ["Y"], name="if", then_branch=bodies[0], else_branch=bodies[1])
+    inputs = [helper.make_tensor_value_info("which", onnx.TensorProto.BOOL, []), *one.graph.input]
+    graph = helper.make_graph([owner], "both", inputs, list(one.graph.output), list(one.graph.initializer))
+    return helper.make_model(graph, opset_imports=list(one.opset_import), ir_version=8)
+
+
+_BRANCH = """
+    agraph (float[2,2] X) => (float[2,2] Y) <float[2,2] "blocks.0.fc.weight" = {1,2,3,4}> {
+        ["/blocks.0/fc/MatMul"] "/blocks.0/fc/MatMul_output_0" = MatMul (X, "blocks.0.fc.weight")
+        ["/blocks.0/Relu"] Y = Relu ("/blocks.0/fc/MatMul_output_0")
+    }
+"""
+
+
+def test_tags_without_tables_are_of_one_model_where_they_agree() -> None:
+    first, second = with_classes(_BRANCH), with_classes(_BRANCH.replace("Relu", "Tanh"))
+    model = load_model(in_branches(first, second).SerializeToString())
+    PassManager("htp").run(model)
+    assert {node.attribution.path for graph in model.graphs() for node in graph.nodes if graph.owner} == {
+        "blocks.0",
+        "blocks.0.fc",
+    }
+    assert {module.path: module.cls for module in model.modules} == {
+        "": "Decoder",
+        "blocks.0": "Block",
+        "blocks.0.fc": "Linear",
+    }
+    assert model.modules.tags()["blocks.0.fc"] == "/Decoder/Block.0/Linear"
+
+
+def test_tags_without_tables_are_of_two_models_where_they_do_not() -> None:
+    first, second = with_classes(_BRANCH), tagged(_BRANCH)
+    model = load_model(in_branches(first, second).SerializeToString())
+    PassManager("htp").run(model)
+    assert {path.split(".")[0] for path in (node.attribution.path for node in model.nodes()) if path} == {
+        "model",
+        "model_2",
+    }
