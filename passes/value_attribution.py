@@ -12,6 +12,7 @@ from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.values.presence import lacking
 from modelexport.passes.evidence.values.run_votes import Answer, answers
 from modelexport.passes.evidence.values.view_building import graph_view
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
@@ -64,6 +65,8 @@ class ValueAttribution(Pass):
                 held = best.get(node)
                 if held is None or answer.confidence > held.confidence:
                     best[node] = answer
+        absent = lacking(model, trace, {answer.path for answer in best.values()})
+        best = {node: answer for node, answer in best.items() if answer.path not in absent}
         tagged, agreed = agreement(best, trace)
         if not best or (tagged >= _ON_RECORD and agreed < _AGREED * tagged):
             said = f"it agrees with {agreed} of {tagged} tags on record"
