@@ -48,7 +48,7 @@ Interop = Literal["none", "namespace", "torch", "winml"]
 
 _MARKER = "\n@htp "  # in a doc string, between what stood there and our JSON
 _ABSENT = "absent"  # there was no doc string at all
-_MAX_DOC = 64 * 1024
+_MAX_DOC, _MAX_TAG = 64 * 1024, 8192
 
 
 class BadTable(ValueError):
@@ -168,7 +168,7 @@ def read_node(metadata: Mapping[str, str]) -> Record | None:
 
 def record(path: object, tag: object, source: object, rule: object, confidence: object) -> Record | None:
     """A record made from untrusted fields, or None when one of them can't be."""
-    if not isinstance(path, str) or not isinstance(tag, str) or not is_path(path) or len(tag) > 8192:
+    if not isinstance(path, str) or not isinstance(tag, str) or not is_path(path) or len(tag) > _MAX_TAG:
         return None
     known = _SOURCES.get(source) if isinstance(source, str) else None
     if known is None or not isinstance(rule, str) or len(rule) > 64 or not rule.isprintable() or not tag.isprintable():
@@ -215,7 +215,8 @@ def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
     """
     rows, graph = unpack_named(packed_modules, budget, "modules")
     table = Table(_modules(rows), graph, [])
-    cache: dict[tuple[int, object, object, object], Record | None] = {}
+    cache: dict[tuple[int, str, str, float], Record] = {}
+    kinds: dict[tuple[str, str, float], Record | None] = {}
     for row in unpack(packed_nodes, budget, "nodes"):
         if not isinstance(row, list) or len(row) != 7:
             raise BadTable("a row of the node table is not 7 fields long")
@@ -227,12 +228,15 @@ def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
         if not isinstance(source, str) or not isinstance(rule, str) or not isinstance(share, (int, float)):
             raise BadTable("a row of the node table has no source")
         key = (index, source, rule, share)
-        if key not in cache:
-            module = table.modules[index]
-            cache[key] = record(module.path, module.tag, source, rule, share)
-        found = cache[key]
+        found = cache.get(key)
         if found is None:
-            raise BadTable("a row of the node table has no valid source, rule or confidence")
+            kind = (source, rule, share)
+            if kind not in kinds:
+                kinds[kind] = record("", "", source, rule, share)
+            valid, module = kinds[kind], table.modules[index]
+            if valid is None or len(module.tag) > _MAX_TAG:
+                raise BadTable("a row of the node table has no valid source, rule or confidence")
+            found = cache[key] = Record(module.path, module.tag, valid.source, valid.rule, valid.confidence)
         table.rows.append((scope, name, output, found))
     return table
 
