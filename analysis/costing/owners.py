@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from modelexport.ir.io.embedded_tags import Tables
+from modelexport.ir.io.embedded_tags import PATH, Tables, packed_tables
 from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -19,7 +19,7 @@ from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.running.values import Value
 
 REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"
-_REWRITTEN = frozenset({REWRITE_RULE})
+_REWRITTEN, _TAGGED = frozenset({REWRITE_RULE}), frozenset({PATH})
 _FUSED_NAMES = (
     "NhwcFusedConv GemmFastGelu DynamicQuantizeMatMul MatMulIntegerToFloat TransposeMatMul MatMulNBitsMlp "
     "MatMulNBitsQkv"
@@ -36,7 +36,7 @@ class Owners:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tables: Tables | None = None
-        self._declared = any(module.cls for module in model.modules)
+        self._declared = any(module.cls for module in model.modules) and not _is_told_by_tags(model)
         self._known = {module.path for module in model.modules}
         self._known.update(node.attribution.path for node in model.nodes() if node.attribution is not None)
         for path in list(self._known):
@@ -140,6 +140,11 @@ class Owners:
                 if not carried:
                     return True
         return False
+
+
+def _is_told_by_tags(model: Model) -> bool:
+    """Whether all that is known of modules are the tags of nodes, which say nothing of modules without any."""
+    return not packed_tables(model.metadata) and any(node.has_metadata(_TAGGED) for node in model.nodes())
 
 
 def _readers(graph: Scope, name: str) -> Iterator[Node]:

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from modelexport.ir.io.reader import load_model
+from modelexport.ir.io.reader import from_proto, load_model
 from modelexport.ir.io.writer import save_model
 from modelexport.passes.pipeline import attributed as module
 from modelexport.passes.pipeline.attributed import ATTRIBUTING, attributed
@@ -12,17 +12,26 @@ from modelexport.passes.pipeline.manager import PassManager
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[2,4] x, bool c) => (float[2,3] y) <float[4,3] W = {1,1,1,1,1,1,1,1,1,1,1,1}> {
-  [/a/fc/MatMul] h = MatMul (x, W)
-  [/a/If] k = If (c) <then_branch = t () => (float[2,3] p) { [/a/b/Relu] p = Relu (h) },
-                      else_branch = e () => (float[2,3] q) { [/a/c/Neg] q = Neg (h) }>
-  [/head/Exp] y = Exp (k)
+  h = MatMul (x, W)
+  k = If (c) <then_branch = t () => (float[2,3] p) { p = Relu (h) },
+              else_branch = e () => (float[2,3] q) { q = Neg (h) }>
+  y = Exp (k)
 }"""
+NAMES = {"h": "/a/fc/MatMul", "k": "/a/If", "p": "/a/b/Relu", "q": "/a/c/Neg", "y": "/head/Exp"}
+
+
+def name(graph):
+    for node in graph.node:
+        node.name = NAMES[node.output[0]]
+        for attribute in node.attribute:
+            name(attribute.g)
 
 
 @pytest.fixture
 def tagged(tmp_path):
-    (tmp_path / "plain.onnx").write_bytes(parser.parse_model(TEXT).SerializeToString())
-    model = load_model(tmp_path / "plain.onnx")
+    proto = parser.parse_model(TEXT)
+    name(proto.graph)
+    model = from_proto(proto)
     PassManager("htp").run(model)
     save_model(model, tmp_path / "m.onnx")
     return tmp_path / "m.onnx"
