@@ -31,9 +31,10 @@ NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
 MODEL = "htp.model"  # on a node: the digest in the keys of the model that it is from
 SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
 MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
-OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming
+OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming, the second with a digest behind it
 PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"
+_OLD_NAMES_KEY = re.compile(r"htp\.names(?:\.[0-9a-f]{8})?")
 _KEYED = re.compile(r"htp\.(?:pipeline|modules|nodes)\.[0-9a-f]{8}")
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
@@ -190,6 +191,11 @@ def digest_of(*parts: str) -> str:
 def own_keys(metadata: Mapping[str, str]) -> list[str]:
     """The keys of a model's metadata that are ours, with a digest or without."""
     return [key for key in metadata if key in MODEL_KEYS or _KEYED.fullmatch(key)]
+
+
+def old_names_keys(metadata: Mapping[str, str]) -> list[str]:
+    """The keys of a model's metadata that hold old names, one for each model that a file was merged of."""
+    return [key for key in metadata if _OLD_NAMES_KEY.fullmatch(key)]
 
 
 def pipeline_of(metadata: Mapping[str, str]) -> str | None:
