@@ -21,6 +21,7 @@ from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
 from modelexport.passes.evidence.names.anchors import anchors, is_used_above, weights_read
+from modelexport.passes.evidence.names.functions import Arguments
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.prefixes import Prefixes
@@ -46,6 +47,7 @@ from modelexport.passes.evidence.records.torch_metadata import (
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 OWN_TAG = "own tag"  # how tags that the file itself has are counted
+_EVIDENCE = 8  # weights that an attribution names
 _SCOPES_PER_NODE = 4  # more than any exporter makes
 _READ = frozenset((*embedded_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
@@ -267,13 +269,18 @@ class _Run:
 
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""
+        arguments = Arguments(self.model, self.parameters.owner) if self.model.functions else None
+        for call, path, rule, weights in arguments.calls() if arguments is not None else ():
+            if call.attribution is None:
+                self._set(call, path, rule, tuple(weights[:_EVIDENCE]), Source.PARAMETER)
         for graph in self.model.graphs():
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
-            for node, path, rule in anchors(graph, self.parameters):
+            owners = self.parameters if arguments is None else arguments.index(graph, self.parameters)
+            for node, path, rule in anchors(graph, owners):
                 uses = self.model.modules.uses(path)
                 if node.attribution is None and len(uses) == 1 and not is_used_above(node, uses[0]):
-                    self._set(node, uses[0], rule, weights_read(node, self.parameters, path), Source.PARAMETER)
+                    self._set(node, uses[0], rule, weights_read(node, owners, path), Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record, key: str) -> None:
         """Take a tag of our own over as it is; ``key`` says where it stood."""

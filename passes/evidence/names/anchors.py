@@ -26,6 +26,8 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
     """
     owner = parameters.owner
     constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    if graph.kind == "function":
+        constant.update((name, owner[name]) for name in graph.inputs if name in owner)
     several: set[str] = set()  # made of weights of several modules
     shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
