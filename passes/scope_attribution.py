@@ -20,7 +20,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
-from modelexport.passes.evidence.names.anchors import anchors, is_used_above, weights_read
+from modelexport.passes.evidence.names.anchors import anchors, is_read_elsewhere, is_used_above, weights_read
 from modelexport.passes.evidence.names.functions import Arguments
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
@@ -35,6 +35,7 @@ from modelexport.passes.evidence.records.node_names import (
     scope_of_name,
     scope_of_value,
 )
+from modelexport.passes.evidence.records.owners import widen_owners
 from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
@@ -122,6 +123,8 @@ class _Run:
                     self._attribute(node, tables, bases)
         self._apply_schemes()
         self._apply_parameter_names()
+        if tables is not None:
+            widen_owners(self.model, ctx, "table-output", "table-prefix")
         self._name_modules()
         for kind, count in self.damaged.items():
             ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
@@ -279,7 +282,9 @@ class _Run:
             owners = self.parameters if arguments is None else arguments.index(graph, self.parameters)
             for node, path, rule in anchors(graph, owners):
                 uses = self.model.modules.uses(path)
-                if node.attribution is None and len(uses) == 1 and not is_used_above(node, uses[0]):
+                if node.attribution is not None or len(uses) != 1:
+                    continue
+                if not is_used_above(node, uses[0]) and not is_read_elsewhere(node, uses[0]):
                     self._set(node, uses[0], rule, weights_read(node, owners, path), Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record, key: str) -> None:

@@ -77,7 +77,8 @@ def found(model: Model) -> dict[str, tuple[str, float]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_call_is_the_functions_module_and_its_body_the_callers() -> None:
+def test_rule_call_arguments() -> None:
+    """A call is the function's module, and the function's body its callers'."""
     tags = found(tagged(1, Block, Mlp))
     assert tags["Block"][0] == "blocks.0" and tags["Mlp"][0] == "blocks.0.mlp"
     assert tags["LayerNormalization"][0] == "blocks.0.norm"
@@ -86,7 +87,8 @@ def test_a_call_is_the_functions_module_and_its_body_the_callers() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_call_of_one_modules_weights_is_not_sure_to_be_it() -> None:
+def test_rule_call_argument() -> None:
+    """A call that hands over the weights of one module may be this module's or that of one around it."""
     tags = found(tagged(1, Block, Mlp, Act))
     assert tags["Mlp"][0] == "blocks.0.mlp"
     assert tags["Act"][1] <= 0.5 and tags["Act"][0].startswith("blocks.0.mlp.up")
