@@ -9,10 +9,14 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import onnx
+
 from modelexport.ir.errors import OutputError
-from modelexport.ir.io.atomic import atomic_output, sync_folder
+from modelexport.ir.io.atomic import atomic_output, beside, sync_folder
+from modelexport.ir.io.external.exchanging import exchange, reading_from
 
 
 @contextmanager
@@ -46,22 +50,51 @@ def publish(scratch: Path, target: Path) -> dict[str, Path]:
         OutputError: a file can't be put in its place.
     """
     files = {role: path for role, path in _roles(target).items() if (scratch / path.name).exists()}
+    pair = {role: files[role] for role in ("data", "model") if role in files and _real(files[role]).exists()}
     created: list[Path] = []
     try:
         for path in files.values():
+            if _real(path).exists():
+                os.chmod(scratch / path.name, stat.S_IMODE(_real(path).stat().st_mode))
+        if len(pair) == 2 and not any(path.is_symlink() for path in pair.values()):
+            _exchange(scratch, **pair)
+        for path in files.values():
             place = _real(path)
-            if place.exists():
-                os.chmod(scratch / path.name, stat.S_IMODE(place.stat().st_mode))
-            else:
+            if not (scratch / path.name).exists():  # it is there already
+                continue
+            if not place.exists():
                 created.append(place)
             _move(scratch / path.name, place)
-    except OSError as error:
+    except BaseException as error:
         for place in created:
             with suppress(OSError):
                 place.unlink()
-        raise OutputError(f"{error.filename2 or error.filename or target}: {error.strerror or error}") from error
+        if isinstance(error, OSError) and not isinstance(error, OutputError):
+            where = error.filename2 or error.filename or target
+            raise OutputError(f"{where}: {error.strerror or error}") from error
+        raise
     sync_folder(_real(target).parent)
     return files
+
+
+def _exchange(scratch: Path, data: Path, model: Path) -> None:
+    """Put data and model in the place of earlier ones, so that neither is ever beside the other's."""
+    fresh = beside(data)
+    os.replace(scratch / data.name, fresh)
+    try:
+        _sync(fresh)
+        interim = partial(_write_reading, scratch, model, data.name, fresh.name)
+        exchange(model, data, fresh, interim, partial(_move, scratch / model.name, model))
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
+
+
+def _write_reading(scratch: Path, model: Path, name: str, other: str) -> None:
+    """Write the model in ``scratch`` to its place, with its data in ``other`` for ``name``."""
+    proto = onnx.load(scratch / model.name, load_external_data=False)
+    with reading_from(proto, name, other), atomic_output(model) as stream:
+        stream.write(proto.SerializeToString(deterministic=True))
 
 
 def _roles(target: Path) -> dict[str, Path]:

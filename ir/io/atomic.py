@@ -39,7 +39,7 @@ def atomic_output(path: Path, mode: int | None = None, *, durable: bool = True) 
             with open(target, "wb") as stream:
                 yield stream
             return
-        temporary = _beside(target)
+        temporary = beside(target)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
         try:
             with os.fdopen(descriptor, "wb") as stream:
@@ -75,6 +75,18 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path}: {error.strerror or error}") from error
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; another one after it was replaced, None where there is none.
+
+    An interrupt may come between a rename and what tells of it: whoever takes things back looks here first.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` durable, where the system can."""
     with contextlib.suppress(OSError):
@@ -99,7 +111,8 @@ def _target(path: Path) -> tuple[Path, os.stat_result | None]:
     return target, existing
 
 
-def _beside(target: Path) -> Path:
+def beside(target: Path) -> Path:
+    """A new hidden name in the folder of ``target``, on the same file system."""
     suffix = f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
     name = target.name
     while len(os.fsencode(name)) + len(suffix) + 1 > _NAME_MAX:

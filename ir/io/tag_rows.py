@@ -117,7 +117,8 @@ def sidecar_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
                 for key in document.members():
                     yield _row(key, document.value(), where)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not a sidecar{told(where, f': {error}')}") from error
+        why = str(error) or "nested too deeply"
+        raise InputError(f"{where}: not a sidecar{told(where, f': {why}')}") from error
 
 
 def best_rows(model: Model, path: str | PathLike[str], source: str = "") -> tuple[list[TagRow], str]:

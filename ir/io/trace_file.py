@@ -44,6 +44,7 @@ import zlib
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,18 @@ STATS, SAMPLES = 7, 16
 _MAX_MEMBERS = 20_000
 _MAX_HEADER = 256 << 20
 _MAX_BYTES = 4 << 30
+# what reading a header that is not as it should be raises; the last two are numpy's parser of array headers
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +226,7 @@ def load_trace(path: str | PathLike[str]) -> Trace:
         raise InputError(f"{label}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{label}: not a trace file{told(label, f', or damaged ({error})')}") from error
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{label}: damaged trace file ({type(error).__name__}: {error})") from error
     except zlib.error as error:
         raise InputError(f"{label}: damaged trace file ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -69,15 +70,13 @@ def save_model(
     elif gathers:
         gathering = Gathering(model, proto, target, allow_outside_data=allow_outside_data)
         if gathering.parts:
-            data = _serialize(gathering.proto, str(target))
-            with gathering.written(), atomic_output(target) as stream:
-                stream.write(data)
+            gathering.save(target, partial(_serialize, label=str(target)))
             return
     data = _serialize(proto, str(target))
     if external_data != "embed" and not gathers and may_have_external_data(data):
         placement = plan(model, proto, target, external_data, allow_outside_data=allow_outside_data)
     del proto
-    with placement.placed(), atomic_output(target) as stream:
+    with placement.placed(target), atomic_output(target) as stream:
         stream.write(data)
 
 

@@ -54,8 +54,7 @@ class Handover:
         with_small_inside(proto, weights)
         gathering = Gathering(model, proto, self.folder / _MODEL, allow_outside_data=allow_outside_data)
         move_out(gathering.proto, self.folder / "inside.data")
-        with gathering.written():
-            (self.folder / _MODEL).write_bytes(gathering.proto.SerializeToString(deterministic=True))
+        gathering.save(self.folder / _MODEL, lambda proto: bytes(proto.SerializeToString(deterministic=True)))
 
     @property
     def proto(self) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import onnx
 
 from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.identity.file_kinds import pointer
-from modelexport.ir.io.atomic import atomic_output
+from modelexport.ir.io.atomic import atomic_output, identity
 from modelexport.ir.io.external.copying import copy_content, same_content
 from modelexport.ir.io.weights import EXTERNAL, Weights, data_location, data_ref, is_outside
 from modelexport.ir.model import Model
@@ -75,8 +75,9 @@ class Placement:
     links: list[tuple[Path, Path]] = field(default_factory=list)
 
     @contextmanager
-    def placed(self) -> Iterator[None]:
-        """Bring them there; when this or the block fails, take away again what was brought."""
+    def placed(self, model: Path) -> Iterator[None]:
+        """Bring them there; when this or the block, which writes ``model``, fails, take away again what was brought."""
+        before = identity(model)
         made: list[Path] = []
         folders: list[Path] = []
         try:
@@ -90,10 +91,10 @@ class Placement:
                 made.append(target)
             yield
         except BaseException:
-            for path in made:
+            for path in made if identity(model) == before else ():
                 with contextlib.suppress(OSError):
                     path.unlink()
-            for folder in reversed(folders):
+            for folder in reversed(folders):  # those with a file in them stay
                 with contextlib.suppress(OSError):
                     folder.rmdir()
             raise

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import onnx
 
 from modelexport.ir.errors import InputError, OutputError
-from modelexport.ir.io.atomic import atomic_output
+from modelexport.ir.io.atomic import atomic_output, beside, identity
+from modelexport.ir.io.external.exchanging import exchange, reading_from
 from modelexport.ir.io.external.external_data import external_tensors
 from modelexport.ir.io.weights import Weights, data_ref, is_outside
 from modelexport.ir.model import Model
@@ -60,19 +61,39 @@ class Gathering:
             for name, value in (("location", self.path.name), ("offset", placed[key]), ("length", size)):
                 tensor.external_data.add(key=name, value=str(value))
 
-    @contextmanager
-    def written(self) -> Iterator[None]:
-        """Write the file; when the block fails and there was none before, take it away again."""
-        existed = self.path.exists()
-        with atomic_output(self.path) as stream:
-            self._write(stream)
+    def save(self, target: Path, serialize: Callable[[onnx.ModelProto], bytes]) -> None:
+        """Write the file, and the model to ``target``. An earlier pair stays whole until both are there.
+
+        Raises:
+            OutputError: they can't be written; what was there before is as it was.
+        """
+        data = serialize(self.proto)
+        if not self.path.exists():
+            before = identity(target)
+            try:
+                with atomic_output(self.path) as stream:
+                    self._write(stream)
+                _write(target, data)
+            except BaseException:
+                if identity(target) == before:
+                    with contextlib.suppress(OSError):
+                        self.path.unlink()
+                raise
+            return
+        fresh = beside(self.path)
         try:
-            yield
-        except BaseException:
-            if not existed:
-                with contextlib.suppress(OSError):
-                    self.path.unlink()
+            with atomic_output(fresh) as stream:
+                self._write(stream)
+            with reading_from(self.proto, self.path.name, fresh.name):
+                interim = serialize(self.proto)
+            exchange(target, self.path, fresh, partial(_write, target, interim), partial(_write, target, data))
+        except OutputError:
             raise
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror or error}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
 
     def _write(self, stream: BinaryIO) -> None:
         end = 0
@@ -97,3 +118,8 @@ class Gathering:
                 raise OutputError(f"{target}: its data would replace {source}; choose another output name")
         if self.path.exists() and not target.exists():
             raise OutputError(f"{self.path}: another file is where external data has to go; remove it")
+
+
+def _write(target: Path, data: bytes) -> None:
+    with atomic_output(target) as stream:
+        stream.write(data)
