@@ -21,11 +21,12 @@ TOOLS   := $(if $(and $(wildcard $(BIN)/mypy),$(if $(wildcard $(VENV)/.made),,th
 CURRENT := $(if $(EDITABLE),,$(VENV)/.package)
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
 BOUND   ?= 85
+FUZZ    ?= 1000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard coverage mutants docs links site release-check clean
+.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard fuzz coverage mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -79,6 +80,9 @@ bench: $(TOOLS) $(CURRENT) ## Measure speed and memory against reading and writi
 
 coverage: $(TOOLS) $(CURRENT) ## Run the tests with branch coverage; the bound is chosen, not measured (tests that start processes count less)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) --cov=modelexport --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(BOUND)
+
+fuzz: $(TOOLS) $(CURRENT) ## Read damaged files and texts of every kind, FUZZ=1000 of each (10 min); what it finds goes to tests/corpus
+	MODELEXPORT_FUZZ_EXAMPLES=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/fuzz
 
 mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, and see the tests notice (10 min)
 	$(BIN)/python bench/mutants.py

@@ -12,6 +12,7 @@ from typing import Any
 from modelexport.cli.schema import check, schema
 from modelexport.ir.errors import ConfigError, InputError
 from modelexport.ir.identity.file_kinds import told
+from modelexport.ir.text import shown
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -56,5 +57,5 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text{told(path)}") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error

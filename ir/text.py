@@ -18,10 +18,9 @@ def is_utf8(value: str) -> bool:
 
 def shown(value: str) -> str:
     """A name for people: anything that is not printable UTF-8 is backslash-escaped."""
-    escaped = value.encode("utf-8", "backslashreplace" if value.isprintable() else "surrogateescape")
     if value.isprintable():
-        return escaped.decode("utf-8")
-    plain = escaped.decode("utf-8", "backslashreplace")
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    plain = _spelled(value).decode("utf-8", "backslashreplace")
     return plain if plain.isprintable() else plain.encode("unicode_escape").decode("ascii")
 
 
@@ -29,4 +28,12 @@ def readable(name: str) -> str:
     """A name as JSON can hold it: bytes that are not UTF-8 are backslash-escaped, everything else stays."""
     if name.isascii():
         return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _spelled(name).decode("utf-8", "backslashreplace")
+
+
+def _spelled(value: str) -> bytes:
+    """The bytes that a file had; a surrogate that stands for no byte, as JSON may have, is backslash-escaped."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "backslashreplace")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import onnx
+
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -113,7 +115,20 @@ def _captures(graph: Graph) -> Iterator[Violation]:
 
 
 def _in_source(node: Node, value: str) -> bool:
-    return node.proto is not None and value in [text(name) for name in node.proto.input]
+    """Whether the file has this node or its bodies read ``value``, so that it was the file that left it undefined."""
+    return node.proto is not None and (
+        value in [text(name) for name in node.proto.input] or any(value == name for name in _read_in_bodies(node.proto))
+    )
+
+
+def _read_in_bodies(proto: onnx.NodeProto) -> Iterator[str]:
+    bodies = [body for attribute in proto.attribute for body in (attribute.g, *attribute.graphs)]
+    while bodies:
+        body = bodies.pop()
+        yield from (text(value.name) for value in body.output)
+        for node in body.node:
+            yield from map(text, node.input)
+            bodies += [inner for attribute in node.attribute for inner in (attribute.g, *attribute.graphs)]
 
 
 def _order(graph: Graph) -> Iterator[Violation]:

@@ -7,26 +7,23 @@ from collections.abc import Iterator
 
 import onnx
 
-from modelexport.ir.io.embedded_tags import PATH, Tables, packed_tables
-from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import CARRIERS, category
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 from modelexport.passes.evidence.names.parameters import owner_of
-from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.running.values import Value
 
 REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"
-_REWRITTEN, _TAGGED = frozenset({REWRITE_RULE}), frozenset({PATH})
 _FUSED_NAMES = (
     "NhwcFusedConv GemmFastGelu DynamicQuantizeMatMul MatMulIntegerToFloat TransposeMatMul MatMulNBitsMlp "
     "MatMulNBitsQkv"
 )
 _FUSED = frozenset(_FUSED_NAMES.split())
-_LAYOUT_ONLY = frozenset({"FusedMatMul", "TransposeMatMul"})  # fused with what turns or scales, not with other work
-_BY_OUTPUT = frozenset({"output-name", "table-output"})
+_LAYOUT_ONLY = frozenset(
+    {"FusedMatMul", "TransposeMatMul"}
+)  # fused with what turns or scales, not with a module's work
 _HOPS = 8  # carriers between a weight and the node that multiplies with it
 
 
@@ -35,15 +32,15 @@ class Owners:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._tables: Tables | None = None
-        self._declared = any(module.cls for module in model.modules) and not _is_told_by_tags(model)
+        self._declared = any(module.cls for module in model.modules)
         self._known = {module.path for module in model.modules}
-        self._known.update(node.attribution.path for node in model.nodes() if node.attribution is not None)
+        for node in model.nodes():
+            if node.attribution is not None:
+                self._known.add(node.attribution.path)
         for path in list(self._known):
-            path = path.rpartition(".")[0]
-            while path and path not in self._known:
-                self._known.add(path)
+            while path:
                 path = path.rpartition(".")[0]
+                self._known.add(path)
 
     def named(self, name: str) -> str | None:
         """The module that the initializer is named after, by its first name; None where no known module is."""
@@ -75,15 +72,9 @@ class Owners:
         others too.
         """
         is_fused = node.op_type.startswith("Fused") or node.op_type in _FUSED
-        by_output = node.attribution is not None and node.attribution.rule in _BY_OUTPUT
-        is_joined = node.op_type in _LAYOUT_ONLY or (node.op_type == "Gemm" and by_output)
-        if not is_fused and not is_joined and not node.has_metadata(_REWRITTEN):
+        if not is_fused and REWRITE_RULE not in node.metadata:
             return None
         path = node.attribution.path if node.attribution is not None else ""
-        if is_joined:
-            product = self._recorded_product(node)
-            if product is not None:
-                return product if product != path else None
         for value in (*node.inputs[1:], *node.inputs[:1]):
             found = self._weight(node.graph, value)
             owner = self.named(found[1]) if found is not None else None
@@ -97,18 +88,6 @@ class Owners:
                 return None
             return owner
         return None
-
-    def _recorded_product(self, node: Node) -> str | None:
-        """The module on record for the product that a product with something else was made of; its name says which.
-
-        Without it are wrong: in squeezebert after onnxruntime's extended level two modules of 52, whose products became
-        one node with the scaling in the module around, which its output is named after; in timesformer after onnxslim
-        4 of 62, where the Gemm of a Linear directly before another one has an output that is named after that one.
-        """
-        if self._tables is None:
-            self._tables = parts_of(self._model, []).tables() or Tables()
-        record = made_of(self._tables, node)
-        return None if record is None else record.path
 
     def _owns_all(self, node: Node, owner: str) -> bool:
         """Whether every initializer that a node reads is its weight's owner's."""
@@ -142,11 +121,6 @@ class Owners:
         return False
 
 
-def _is_told_by_tags(model: Model) -> bool:
-    """Whether all that is known of modules are the tags of nodes, which say nothing of modules without any."""
-    return not packed_tables(model.metadata) and any(node.has_metadata(_TAGGED) for node in model.nodes())
-
-
 def _readers(graph: Scope, name: str) -> Iterator[Node]:
     """Nodes that read a value of ``graph`` themselves, in bodies too."""
     for node in graph.consumers(name):
@@ -171,11 +145,8 @@ def weights(graph: Scope) -> Iterator[tuple[str, int, int | None]]:
     """Every initializer of a graph: name, elements, and bytes as stored (None for strings). Sparse ones as stored."""
     if not isinstance(graph.proto, onnx.GraphProto):
         return
-    kinds: dict[tuple[int, tuple[int, ...]], Value] = {}
     for tensor in graph.proto.initializer:
-        kind = tensor.data_type, tuple(tensor.dims[:])
-        value = kinds.get(kind) or kinds.setdefault(kind, Value(*kind))
-        yield text(tensor.name), value.elements or 0, value.nbytes
+        yield text(tensor.name), math.prod(tensor.dims), Value(tensor.data_type, tuple(tensor.dims)).nbytes
     for sparse in graph.proto.sparse_initializer:
         values, indices = sparse.values, sparse.indices
         sizes = [Value(t.data_type, tuple(t.dims)).nbytes for t in (values, indices)]

@@ -73,7 +73,7 @@ def read_recording(path: Path, warmup: int = 1) -> Recording:
 def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "profile") -> Recording:
     """As ``read_recording``, of events that are in memory."""
     spans: list[tuple[float, float]] = []
-    threads: dict[object, list[Slice]] = {}
+    threads: dict[str, list[Slice]] = {}
     slices: list[Slice] = []
     names: dict[str, str] = {}
     for event in events:
@@ -96,7 +96,7 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
             duration,
         )
         slices.append(each)
-        threads.setdefault(event.get("tid"), []).append(each)
+        threads.setdefault(str(event.get("tid")), []).append(each)
     if not slices:
         raise InputError(f"{label}: has no event of a node: not a profile of onnxruntime")
     for thread in threads.values():

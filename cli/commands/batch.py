@@ -148,7 +148,10 @@ def _one(entry: Entry, mark: str, time_limit: float | None, memory_limit: int | 
 
 
 def _read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Earlier lines by fingerprint, the last one counts; a line cut off by a crash is passed over."""
+    """Earlier lines by fingerprint, the last one counts; a line that is damaged or cut off is passed over."""
+    from modelexport.cli.schema import check, schema
+    from modelexport.ir.errors import ConfigError
+
     lines: dict[str, dict[str, Any]] = {}
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -157,9 +160,10 @@ def _read_results(path: Path) -> dict[str, dict[str, Any]]:
 
         raise InputError(f"{path}: can't be read: {error}") from error
     for row in text.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError, RecursionError, ConfigError):
             line = json.loads(row)
-            if isinstance(line, dict) and {"fingerprint", "status"} <= line.keys():
+            check(line, schema("batch_line"), path.name)
+            if "result" in line or line["status"] != "ok":
                 lines[line["fingerprint"]] = line
     return lines
 

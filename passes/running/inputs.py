@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from tokenize import TokenError
 
 import numpy as np
 import onnx
@@ -17,6 +19,8 @@ from modelexport.ir.model import Model
 from modelexport.ir.text import shown, text
 
 _BFLOAT16 = onnx.TensorProto.BFLOAT16
+# what numpy and zipfile raise on an archive that is not as it should be; the last two come from array headers
+_DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, TokenError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Array]:
             return {name: np.asarray(loaded[name]) for name in loaded.files}
     except OSError as error:
         raise InputError(f"{label}: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         pickled = "allow_pickle" in str(error)
         said = "holds pickled objects, which are never read" if pickled else f"not an npz file{told(path)}"
         raise InputError(f"{label}: {said}") from error
