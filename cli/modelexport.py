@@ -11,8 +11,8 @@ import click
 from modelexport.cli.console import run_guarded, show_version
 from modelexport.cli.options import talk_options
 
-# By task, as the help shows them: name -> one line. The module is commands/<name>.py; the line is the first sentence
-# of the command's own help, which a test compares.
+# By task, as the help shows them: name -> one line. The module is commands/<task>/<name>.py; the line is the first
+# sentence of the command's own help, which a test compares.
 GROUPS: dict[str, dict[str, str]] = {
     "Make": {
         "export": "Export a PyTorch model to ONNX with a module tag on every node.",
@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 COMMANDS: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
+_FOLDERS = {name: group.lower() for group, commands in GROUPS.items() for name in commands}
 
 
 class LazyGroup(click.Group):
@@ -55,7 +56,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"modelexport.cli.commands.{cmd_name.replace('-', '_')}")
+        file = f"{_FOLDERS[cmd_name]}.{cmd_name.replace('-', '_')}"
+        module = importlib.import_module(f"modelexport.cli.commands.{file}")
         command: click.Command = module.command
         return command
 

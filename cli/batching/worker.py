@@ -110,7 +110,7 @@ def _child() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answers = sys.stdout
     sys.stdout = sys.stderr  # what model code prints is talk
-    from modelexport.cli.commands.export import ExportRequest, run_export
+    from modelexport.cli.commands.make.export import ExportRequest, run_export
     from modelexport.ir.errors import MemoryLimitExceeded, ModelExportError
 
     line: dict[str, Any]

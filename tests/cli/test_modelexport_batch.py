@@ -167,7 +167,7 @@ def test_results_cut_off_by_a_crash_are_repeated(
             line = {"model": each.model, "output": str(each.output), "seconds": 0.0, "resumed": False}
             yield {**line, "fingerprint": mark, **answers[name]}
 
-    monkeypatch.setattr("modelexport.cli.commands.batch._run", pretend)
+    monkeypatch.setattr("modelexport.cli.commands.make.batch._run", pretend)
     assert batch(capfd, path, "--results", results)[0] == 1
     whole = results.read_text()
     results.write_text(whole[:-20])  # the second line is cut off
@@ -241,7 +241,7 @@ def test_sums_over_all_models(
             line = {"model": each.model, "output": str(each.output), "seconds": 1.5, "resumed": False}
             yield {**line, "fingerprint": mark, **how}
 
-    monkeypatch.setattr("modelexport.cli.commands.batch._run", pretend)
+    monkeypatch.setattr("modelexport.cli.commands.make.batch._run", pretend)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     for resumed in (False, True):  # what an earlier run did counts too
         capfd.readouterr()
