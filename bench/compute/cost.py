@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import logging
 import os
@@ -29,24 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "accuracy")]
-EXPORTERS: dict[str, dict[str, Any]] = {
-    "torchscript": {"dynamo": False, "opset_version": 17},
-    "dynamo": {"dynamo": True, "opset_version": 18},
-}
-
-
-def get(name: str) -> tuple[Any, dict[str, Any]]:
-    import models
-    import models_more
-
-    return models_more.get(name) if name in models_more.MODELS else models.get(name)
-
-
-def names() -> list[str]:
-    import models
-    import models_more
-
-    return [*models_more.MODELS, *models.MODELS]
+import graphs  # noqa: E402
 
 
 def truth(model: Any, example: Mapping[str, Any]) -> tuple[dict[str, int], int]:
@@ -93,20 +75,16 @@ def counted(file: Path, feeds: Mapping[str, Any]) -> tuple[dict[str, int], Any]:
 
 def compare(name: str, exporter: str, folder: Path, *, variants: bool) -> dict[str, Any]:
     """One model and one exporter."""
-    from modelexport import HierarchyExporter
     from modelexport.ir.errors import ModelExportError
-    from modelexport.ir.io.reader import load_model
-    from modelexport.passes.running.graph_values import fit_inputs
 
-    model, example = get(name)
+    model, example = graphs.get(name)
     counts, whole = truth(model, example)
     row: dict[str, Any] = {"model": name, "exporter": exporter, "truth": whole}
-    file = folder / "export.onnx"
+    file = folder / f"{name}.{exporter}.onnx"
     try:
-        HierarchyExporter(sidecar=False).export(model, dict(example), file, **EXPORTERS[exporter])
+        feeds = graphs.export(name, exporter, file)
     except ModelExportError as error:
         return {**row, "error": str(error)[:160]}
-    feeds, _ = fit_inputs(load_model(file), {key: value.numpy() for key, value in example.items()})
     started = time.perf_counter()
     ours, report = counted(file, feeds)
     row["seconds"] = round(time.perf_counter() - started, 3)
@@ -127,59 +105,30 @@ def compare(name: str, exporter: str, folder: Path, *, variants: bool) -> dict[s
     }
     if variants:
         row["variants"] = {}
-        for variant, make in changes(feeds).items():
-            row["variants"][variant] = _variant(file, folder / f"{variant}.onnx", make, feeds, ours)
+        for variant, make in graphs.forms(feeds).items():
+            if variant in ("all", "fp16"):  # all pads channels, which the report says
+                continue
+            row["variants"][variant] = _variant(file, folder / f"{name}.{exporter}.{variant}.onnx", make, feeds, ours)
     return row
 
 
 def _variant(
     source: Path, target: Path, make: Callable[[Path, Path], None], feeds: Mapping[str, Any], ours: Mapping[str, int]
 ) -> dict[str, Any]:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            make(source, target)
-    except Exception as error:  # noqa: BLE001 - foreign tools; the table says which failed
-        return {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"[:160]}
+    reason = graphs.quietly(make, source, target)
+    if reason:
+        return {"failed": reason}
     now, report = counted(target, feeds)
     different = {p: [ours.get(p, 0), now.get(p, 0)] for p in {*ours, *now} if ours.get(p, 0) != now.get(p, 0)}
     unknown = [f"{u.op_type}: {u.reason}" for u in report.unknown][:5]
     return {"modules": len(ours), "different": different, "unknown": unknown}
 
 
-def changes(feeds: Mapping[str, Any]) -> dict[str, Callable[[Path, Path], None]]:
-    import variants
-
-    return {
-        "basic": variants.onnxruntime_level("BASIC"),
-        "extended": variants.onnxruntime_level("EXTENDED"),
-        "slim": variants.slim,
-        "qdq": variants.quantised(feeds),
-        "qoperator": _qoperator(feeds),
-        "dynamic": variants.integer,
-    }
-
-
-def _qoperator(feeds: Mapping[str, Any]) -> Callable[[Path, Path], None]:
-    def run(source: Path, target: Path) -> None:
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-
-        class Reader(CalibrationDataReader):  # type: ignore[misc]
-            def __init__(self) -> None:
-                self.left = [dict(feeds)]
-
-            def get_next(self) -> Mapping[str, Any] | None:
-                return self.left.pop() if self.left else None
-
-        quantize_static(str(source), str(target), Reader(), quant_format=QuantFormat.QOperator)
-
-    return run
-
-
 def summary(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown: one line per exporter and variant, then what differs."""
     lines = ["| graph | models | modules | exact | different |", "|---|---:|---:|---:|---:|"]
     good = [row for row in rows if "error" not in row]
-    for exporter in EXPORTERS:
+    for exporter in graphs.EXPORTERS:
         held = [row for row in good if row["exporter"] == exporter]
         modules, different = sum(row["modules"] for row in held), sum(len(row["different"]) for row in held)
         lines.append(f"| {exporter}, against torch | {len(held)} | {modules} | {modules - different} | {different} |")
@@ -211,7 +160,7 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
 
 def public(name: str) -> dict[str, float]:
     """What installed public counters say of the whole model, relative to torch's count."""
-    model, example = get(name)
+    model, example = graphs.get(name)
     whole = truth(model, example)[1]
     found: dict[str, float] = {}
     with contextlib.suppress(ImportError):
@@ -233,7 +182,7 @@ def public(name: str) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="", help="comma-separated; all when left out")
-    parser.add_argument("--exporters", default="", help=f"of {', '.join(EXPORTERS)}; both when left out")
+    parser.add_argument("--exporters", default="", help=f"of {', '.join(graphs.EXPORTERS)}; both when left out")
     parser.add_argument("--variants", action="store_true", help="also after optimisers and quantisers")
     parser.add_argument("--public", action="store_true", help="also what installed public counters say")
     parser.add_argument("--json", type=Path, help="write one line per export")
@@ -245,10 +194,10 @@ def main() -> int:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.models.split(",") if args.models else names():
+        for name in args.models.split(",") if args.models else graphs.names():
             if args.public:
                 print(f"{name}: public counters / torch {public(name)}", file=sys.stderr, flush=True)
-            for exporter in args.exporters.split(",") if args.exporters else EXPORTERS:
+            for exporter in args.exporters.split(",") if args.exporters else graphs.EXPORTERS:
                 row = compare(name, exporter, Path(folder), variants=args.variants)
                 rows.append(row)
                 told = row.get("error") or f"{row['modules'] - len(row['different'])} of {row['modules']} modules exact"
