@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelexport.analysis.divergence.error import Error, odd_values
 from modelexport.analysis.divergence.result import First, ModuleError, NotFinite
-from modelexport.analysis.divergence.segments import Segments, path_of, tolerance
+from modelexport.analysis.divergence.segments import Segments, computed_kinds, path_of, tolerance
 from modelexport.ir.arrays import Array
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -23,6 +24,7 @@ class Compared:
         value: its name in the candidate.
         name: its name in the reference's graph, or the candidate's where the reference has no graph.
         path: the module that makes it.
+        misshapen: whether the two have different shapes, so that nothing is known but that.
     """
 
     value: str
@@ -31,6 +33,7 @@ class Compared:
     introduced: Error | None = None
     accumulated: Error | None = None
     tolerance: float = 0.0
+    misshapen: bool = False
 
     @property
     def diverges(self) -> bool:
@@ -65,14 +68,25 @@ class Comparison:
         if any(kinds):
             self.odd[value] = kinds
 
-    def finish(self) -> None:
-        """Set the tolerances, once all values are known."""
+    def finish(self, outputs: Collection[str]) -> None:
+        """Set the tolerances, once all values are known.
+
+        Values of one name and different shapes are not the same value, unless that shows in ``outputs``: then the first
+        of them is wrong beyond measure.
+        """
+        misshapen = [each for each in self.values.values() if each.misshapen]
+        if any(each.value in outputs for each in misshapen):
+            misshapen[0].introduced = misshapen[0].accumulated = Error(math.inf, math.inf)
+            del misshapen[0]
+        for each in misshapen:
+            del self.values[each.value]
         segments = Segments(self.candidate, self.values.keys())
+        computed = computed_kinds(self.candidate, self.kinds)
         for each in self.values.values():
             if self.rtol is not None:
                 each.tolerance = self.rtol
             else:
-                each.tolerance = tolerance(segments.nodes(each.value), self.kinds, each.value)
+                each.tolerance = tolerance(segments.nodes(each.value), self.kinds, each.value, computed)
 
     @property
     def largest_agreeing(self) -> float:

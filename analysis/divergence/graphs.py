@@ -120,7 +120,7 @@ def compare_graphs(
         if progress is not None:
             progress(plain.position, len(plain.order))
     rows = outputs.rows(source, reference)
-    comparison.finish()
+    comparison.finish(candidate.main.outputs)
     return comparison, rows, _unpaired(reference, comparison)
 
 
@@ -153,12 +153,15 @@ class _Judge:
     def takes(self, value: str, name: str, computed: Any, expected: Array) -> bool:
         """Whether a value is one of both graphs; its error in the plain run is noted."""
         array = self.reader.array(computed)
-        if array is None or array.shape != expected.shape:
+        if array is None:
+            return False
+        maker = self._reference.main.producer(name)
+        path = path_of(maker) if maker is not None else ""
+        if array.shape != expected.shape:
+            self._comparison.values[value] = Compared(value, name, path, misshapen=True)
             return False
         if value in self._random:
             return True
-        maker = self._reference.main.producer(name)
-        path = path_of(maker) if maker is not None else ""
         self._comparison.values[value] = Compared(value, name, path, accumulated=deviation(array, expected))
         return True
 

@@ -159,7 +159,7 @@ def compare_modules(
             progress(len(plain.order) + corrected.position, total)
     for value, each in comparison.values.items():
         each.accumulated = expected[value].deviation
-    comparison.finish()
+    comparison.finish(())
     told = {id(match.kept) for match in expected.values()}
     left = sum(len(outputs) for outputs in reference.outputs.values()) - len(told)
     return comparison, _whole(reference, candidate, results), left

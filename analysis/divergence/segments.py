@@ -43,21 +43,32 @@ class Segments:
         return list(found)
 
 
-def tolerance(nodes: Sequence[Node], kinds: Mapping[str, str], value: str) -> float:
+def computed_kinds(model: Model, kinds: Mapping[str, str]) -> set[str]:
+    """Element types that the nodes of a main graph compute in; one that values are only cast to and back is none."""
+    carries = {Category.CAST, Category.MOVEMENT, Category.CONSTANT}
+    return {
+        kinds.get(name, "")
+        for node in model.main.nodes
+        if category(node.op_type) not in carries
+        for name in node.outputs
+    }
+
+
+def tolerance(nodes: Sequence[Node], kinds: Mapping[str, str], value: str, computed: Collection[str]) -> float:
     """How large the error of ``value`` may be, by the least precise arithmetic of the nodes that lead to it.
 
     Args:
         nodes: the segment, as :meth:`Segments.nodes` gives it.
         kinds: element types of values as onnxruntime spells them, ``tensor(float16)``.
+        computed: the types that the model computes in: a cast down and up in a model of float32 is a fault.
     """
     own = kinds.get(value, "")
     if any(is_integer_arithmetic(node) for node in nodes):
         return QUANTISED
     made = {kinds.get(name, "") for node in nodes for name in node.outputs}
-    if "tensor(bfloat16)" in made:
-        return BFLOAT16
-    if "tensor(float16)" in made:
-        return FLOAT16
+    for kind, allowed in (("tensor(bfloat16)", BFLOAT16), ("tensor(float16)", FLOAT16)):
+        if kind in made and (kind in computed or kind == own):
+            return allowed
     if own in ("tensor(float)", "tensor(double)", "tensor(complex64)", "tensor(complex128)", ""):
         return FLOAT32
     return INTEGER

@@ -1,10 +1,11 @@
-"""One fault put into one module: how often compare-values names that module, and no other.
+"""Faults put into modules: how often compare-values names that module, and no other.
 
-    python bench/compute/faults.py FILE.onnx ... [--seeds 2] [--levels none,basic,all]
+    python bench/compute/faults.py FILE.onnx ... [--seeds 1] [--levels none,basic,extended,all,slim] [--kinds weight]
 
-Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant. Each is put into an export, which is
-compared as it is and after onnxruntime's optimiser. Prints what was not named, then the counts by kind and level: named
-(alone), suspect (among the suspects), wrong, missed.
+Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant, a cast to lower precision, two of these
+at once. Each is put into an export (``graphs.py`` makes them), which is compared as it is and after optimisers; so is
+the export without a fault. Prints what was not named, then the counts by kind and level: named (alone; of two: both),
+suspect (among the suspects), wrong, missed; clean and false for graphs without a fault.
 """
 
 from __future__ import annotations
@@ -51,13 +52,39 @@ def weight(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
 
 def attribute(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
     """Another number in an attribute that changes what is computed."""
-    changed = {"LayerNormalization": ("epsilon", 1.0), "Gemm": ("alpha", 1.7), "LeakyRelu": ("alpha", 0.7)}
+    changed = {
+        "LayerNormalization": ("epsilon", 1.0),
+        "BatchNormalization": ("epsilon", 9.0),
+        "InstanceNormalization": ("epsilon", 1.0),
+        "Gemm": ("alpha", 1.7),
+        "LeakyRelu": ("alpha", 0.7),
+        "Softmax": ("axis", -2),
+        "ReduceMean": ("keepdims", 0),
+        "Gelu": ("approximate", b"tanh"),
+        "Elu": ("alpha", 0.3),
+    }
     name, number = changed.get(node.op_type, ("", 0.0))
     for each in node.attribute:
-        if each.name == name and each.type == each.FLOAT:
-            each.f = number
+        if each.name == name and onnx.helper.get_attribute_value(each) != number:
+            each.CopyFrom(onnx.helper.make_attribute(name, number))
             return {paths[node.output[0]]}
     return None
+
+
+def cast(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
+    """The result goes through float16 and back."""
+    if node.op_type not in ("MatMul", "Gemm", "Conv", "Add", "Mul", "LayerNormalization", "Erf", "Tanh", "Sigmoid"):
+        return None
+    floats = {entry.name for entry in graph.value_info if entry.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    value = node.output[0]
+    if value not in floats:
+        return None
+    place = next(at for at, each in enumerate(graph.node) if each.output[:] == node.output[:])
+    node.output[0] = f"{value}.raw"
+    for source, target, kind in ((f"{value}.low", value, onnx.TensorProto.FLOAT), (f"{value}.raw", f"{value}.low", 10)):
+        made = onnx.helper.make_node("Cast", [source], [target], name=f"{target}.Cast", to=kind)
+        graph.node.insert(place + 1, made)
+    return {paths[value]}
 
 
 def swap(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
@@ -83,7 +110,7 @@ def constant(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Plac
 
 
 FAULTS: dict[str, Callable[[onnx.GraphProto, onnx.NodeProto, Paths], Place]] = {
-    "weight": weight, "attribute": attribute, "swap": swap, "constant": constant,
+    "weight": weight, "attribute": attribute, "swap": swap, "constant": constant, "cast": cast,
 }  # fmt: skip
 
 
@@ -91,6 +118,11 @@ def optimised(proto: onnx.ModelProto, level: str, path: Path) -> None:
     """Write the model, or what onnxruntime makes of it."""
     if level == "none":
         onnx.save(proto, path)
+        return
+    if level == "slim":
+        import onnxslim
+
+        onnx.save(onnxslim.slim(proto), path)
         return
     import onnxruntime
 
@@ -101,23 +133,46 @@ def optimised(proto: onnx.ModelProto, level: str, path: Path) -> None:
     onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def judged(file: str, candidate: Path, right: set[str]) -> tuple[str, str]:
-    """What a comparison says, and its words."""
+def judged(file: str, candidate: Path, right: list[set[str]]) -> tuple[str, str]:
+    """What a comparison says, and its words. ``right`` has a set of modules for each fault."""
     found = compare_values(file, candidate)
+    if not right:
+        return ("false" if found.first is not None else "clean"), f"named {found.diverging}"
     if found.first is None:
         return "missed", f"outputs {[output.error for output in found.outputs][:1]}"
-    words = f"named {found.first.path or '.'}, suspects {list(found.first.suspects)[:4]}"
-    if found.first.path in right and set(found.diverging) <= right:
+    words = f"named {found.first.path or '.'}, all {found.diverging[:4]}, suspects {list(found.first.suspects)[:4]}"
+    every = set().union(*right)
+    if set(found.diverging) <= every and all(each & set(found.diverging) for each in right):
         return "named", words
-    return ("suspect" if right & set(found.first.suspects) else "wrong"), words
+    return ("suspect" if every & set(found.first.suspects) else "wrong"), words
+
+
+def put(proto: onnx.ModelProto, kind: str, paths: Paths, key: str) -> list[set[str]]:
+    """Put a fault of a kind into any module; where it may rightly be found, [] where there is no place for one."""
+    if kind == "clean":
+        return []
+    nodes = [node for node in proto.graph.node if node.op_type != "Constant"]
+    random.Random(key).shuffle(nodes)
+    kinds = ("weight", "cast") if kind == "two" else (kind,)
+    found: list[set[str]] = []
+    for each in kinds:
+        for node in nodes:
+            if found and paths.get(node.output[0], "") in found[0]:
+                continue
+            place = FAULTS[each](proto.graph, node, paths)
+            if place:
+                found.append(place)
+                break
+    return found if len(found) == len(kinds) else []
 
 
 def main() -> int:
     """See the module."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--levels", default="none,basic,all")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--levels", default="none,basic,extended,all,slim")
+    parser.add_argument("--kinds", default=",".join((*FAULTS, "two", "clean")))
     given = parser.parse_args()
     total: Counter[tuple[str, str, str]] = Counter()
     for file in given.files:
@@ -126,20 +181,22 @@ def main() -> int:
             for node in attributed(file).nodes()
             for value in node.outputs
         }
-        for kind, put in FAULTS.items():
-            for seed in range(given.seeds):
+        for kind in given.kinds.split(","):
+            for seed in range(given.seeds if kind != "clean" else 1):
                 proto = onnx.load(file)
-                nodes = [node for node in proto.graph.node if node.op_type != "Constant"]
-                random.Random(f"{file}{kind}{seed}").shuffle(nodes)
-                right = next(filter(None, (put(proto.graph, node, paths) for node in nodes)), None)
-                for level in given.levels.split(",") if right else ():
+                right = put(proto, kind, paths, f"{Path(file).name}{kind}{seed}")
+                for level in given.levels.split(",") if right or kind == "clean" else ():
                     with tempfile.TemporaryDirectory() as folder:
                         candidate = Path(folder, "candidate.onnx")
-                        optimised(proto, level, candidate)
-                        verdict, words = judged(file, candidate, right or set())
+                        try:
+                            optimised(proto, level, candidate)
+                            verdict, words = judged(file, candidate, right)
+                        except Exception as error:  # noqa: BLE001 - foreign tools; the table says how often
+                            verdict, words = "failed", f"{type(error).__name__}: {error}"[:160]
                     total[kind, level, verdict] += 1
-                    if verdict != "named":
-                        print(f"{Path(file).name} {kind} {level}: {verdict}: put into {sorted(right or ())}, {words}")
+                    if verdict not in ("named", "clean"):
+                        where = [sorted(each) for each in right]
+                        print(f"{Path(file).name} {kind} {level}: {verdict}: put into {where}, {words}", flush=True)
     for (kind, level, verdict), number in sorted(total.items()):
         print(f"{kind:10} {level:9} {verdict:8} {number}")
     return 0
