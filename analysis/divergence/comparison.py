@@ -15,6 +15,8 @@ from modelexport.ir.node import Node
 from modelexport.ir.text import readable
 from modelexport.passes.evidence.values.initializers import Initializers
 
+Differ = Callable[[Sequence[Node], Sequence[Node]], list[tuple[str, str]]]
+
 
 @dataclass(slots=True)
 class Compared:
@@ -55,11 +57,14 @@ class Comparison:
         self.values: dict[str, Compared] = {}
         self.kinds: dict[str, str] = {}  # element types of the candidate's values
         self._weights = Initializers(candidate)
+        self.stops = False  # whether outputs of the candidate can't be computed that the reference has
+        self.problem = ""  # why nodes can't be run, where some can't
         self.odd: dict[str, tuple[str, str]] = {}  # nan or inf in (candidate, reference), by value
-        self._weights_differ: Callable[[Sequence[Node]], list[tuple[str, str]]] = lambda nodes: []
+        self._weights_differ: Differ = lambda nodes, theirs: []
 
-    def judge_weights(self, differ: Callable[[Sequence[Node]], list[tuple[str, str]]]) -> None:
-        """``differ`` tells (path, name) of weights that nodes of the reference read and that are others now."""
+    def judge_weights(self, differ: Differ) -> None:
+        """``differ`` tells (path, name) of weights that nodes of the reference read and that are others in the nodes of
+        the candidate that make the same value."""
         self._weights_differ = differ
 
     def seen(self, value: str, computed: Array, expected: Array) -> None:
@@ -68,14 +73,19 @@ class Comparison:
         if any(kinds):
             self.odd[value] = kinds
 
+    @property
+    def agrees(self) -> bool:
+        """Whether no value goes wrong by itself."""
+        return not any(each.diverges for each in self.values.values())
+
     def finish(self, outputs: Collection[str]) -> None:
         """Set the tolerances, once all values are known.
 
-        Values of one name and different shapes are not the same value, unless that shows in ``outputs``: then the first
-        of them is wrong beyond measure.
+        Values of one name and different shapes are not the same value, unless that shows in ``outputs``, or the
+        candidate can't be run to its end: then the first of them is wrong beyond measure.
         """
         misshapen = [each for each in self.values.values() if each.misshapen]
-        if any(each.value in outputs for each in misshapen):
+        if misshapen and (self.stops or any(each.value in outputs for each in misshapen)):
             misshapen[0].introduced = misshapen[0].accumulated = Error(math.inf, math.inf)
             del misshapen[0]
         for each in misshapen:
@@ -99,13 +109,9 @@ class Comparison:
         wrong = next((each for each in self.values.values() if each.diverges), None)
         if wrong is None or wrong.introduced is None:
             return None
-        compared = {each.name for each in self.values.values()}
-        nodes = Segments(self.graph, compared).nodes(wrong.name)
-        suspects = list(dict.fromkeys([wrong.path, *map(path_of, nodes)]))
-        changed = self._weights_differ(nodes)
-        owners = list(dict.fromkeys(path for path, _ in changed))
-        path = owners[0] if len(owners) == 1 else wrong.path
-        ordered = [*owners, *(each for each in suspects if each not in owners)]
+        path, nodes, changed = self._blamed(wrong)
+        owners = dict.fromkeys(path for path, _ in changed)
+        ordered = list(dict.fromkeys([*owners, wrong.path, *map(path_of, nodes)]))
         return First(
             path,
             self.tag(path),
@@ -118,13 +124,23 @@ class Comparison:
             tuple(readable(name) for _, name in changed),
         )
 
-    def modules(self, listed: Mapping[str, None], first: First | None) -> list[ModuleError]:
+    def _blamed(self, wrong: Compared) -> tuple[str, list[Node], list[tuple[str, str]]]:
+        """The module at fault for a value, the reference's nodes that lead to it, and the weights of these that differ.
+
+        It is the only one that reads such a weight, else the one that makes the value.
+        """
+        nodes = Segments(self.graph, {each.name for each in self.values.values()}).nodes(wrong.name)
+        changed = self._weights_differ(nodes, Segments(self.candidate, self.values.keys()).nodes(wrong.value))
+        owners = {path for path, _ in changed}
+        return owners.pop() if len(owners) == 1 else wrong.path, nodes, changed
+
+    def modules(self, listed: Mapping[str, None]) -> list[ModuleError]:
         """A row for each module, the largest introduced error first; ``listed`` are modules that may have no value."""
         rows = {path: ModuleError(path, self.tag(path)) for path in listed}
         for each in self.values.values():
             if each.introduced is None:
                 continue
-            path = first.path if first is not None and readable(each.value) == first.value else each.path
+            path = self._blamed(each)[0] if each.diverges else each.path
             row = rows.setdefault(path, ModuleError(path, self.tag(path)))
             row.values += 1
             row.introduced = max(row.introduced or 0.0, each.introduced.relative)

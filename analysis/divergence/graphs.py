@@ -12,12 +12,12 @@ from modelexport.analysis.divergence.error import Error, deviation
 from modelexport.analysis.divergence.result import OutputError
 from modelexport.analysis.divergence.segments import path_of
 from modelexport.analysis.divergence.value_pairs import output_pairs, same_names
+from modelexport.analysis.divergence.weights import WeightsDiffer
 from modelexport.ir.arrays import Array
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import draws_random
 from modelexport.ir.text import readable
-from modelexport.passes.evidence.values.initializers import Initializers
 from modelexport.passes.running.session import SessionSettings, element_type
 from modelexport.passes.running.stepping import Reader, SteppedRun
 
@@ -39,6 +39,11 @@ class ReferenceValues:
     def position(self) -> int:
         """Number of nodes that were run."""
         return self._run.position
+
+    @property
+    def problem(self) -> str:
+        """Why nodes can't be run, where some can't."""
+        return self._run.report.problem
 
     def take(self, name: str) -> Array | None:
         """A value, for one of those who want it; None where it can't be computed or is no tensor of numbers."""
@@ -99,7 +104,7 @@ def compare_graphs(
     comparison = Comparison(candidate, reference, rtol)
     comparison.judge_weights(WeightsDiffer(reference, candidate).owners)
     judge = _Judge(comparison, reference, Reader())
-    outputs = _Outputs(results)
+    outputs = _Outputs(candidate, results)
     while not plain.done:
         chunk = plain.next_chunk()
         made = plain.step(chunk)
@@ -120,6 +125,8 @@ def compare_graphs(
         if progress is not None:
             progress(plain.position, len(plain.order))
     rows = outputs.rows(source, reference)
+    comparison.stops = outputs.missing
+    comparison.problem = plain.report.problem or source.problem
     comparison.finish(candidate.main.outputs)
     return comparison, rows, _unpaired(reference, comparison)
 
@@ -197,14 +204,17 @@ def random_values(model: Model) -> set[str]:
 class _Outputs:
     """Outputs of the two graphs in their plain runs."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._pairs = pairs
+    def __init__(self, candidate: Model, pairs: Sequence[tuple[str, str]]) -> None:
+        self._candidate, self._pairs = candidate, pairs
         self._arrays: dict[str, Array] = {}
         self._wanted = {value for _, value in pairs}
+        self._made: set[str] = set()
+        self.missing = False  # whether the candidate lacks an output that the reference has
 
     def note(self, made: Mapping[str, Any], reader: Reader) -> None:
         """Keep what is an output."""
         for value in self._wanted.intersection(made):
+            self._made.add(value)
             array = reader.array(made[value])
             if array is not None:
                 self._arrays[value] = array
@@ -215,6 +225,8 @@ class _Outputs:
         for name, value in self._pairs:
             expected, array = source.take(name), self._arrays.get(value)
             error: Error | None = None
+            if expected is not None and value not in self._made and self._candidate.main.producer(value) is not None:
+                self.missing = True
             if expected is not None and array is not None and expected.shape == array.shape:
                 error = deviation(array, expected)
             found.append(
@@ -225,33 +237,3 @@ class _Outputs:
                 )
             )
         return found
-
-
-class WeightsDiffer:
-    """Weights of one name, type and shape in both graphs whose values differ."""
-
-    def __init__(self, reference: Model, candidate: Model) -> None:
-        self._mine, self._theirs = Initializers(reference), Initializers(candidate)
-        self._reference, self._candidate = reference, candidate
-        self._known: dict[str, bool] = {}
-
-    def owners(self, nodes: Sequence[Node]) -> list[tuple[str, str]]:
-        """(path of the module that reads it, name), each once."""
-        found = {
-            (path_of(node), name): None
-            for node in nodes
-            for name in (*node.inputs, *node.captures)
-            if name and self._differs(name)
-        }
-        return list(found)
-
-    def _differs(self, name: str) -> bool:
-        if name not in self._known:
-            self._known[name] = name in self._mine and name in self._theirs and self._others(name)
-        return self._known[name]
-
-    def _others(self, name: str) -> bool:
-        mine, theirs = self._mine.get(name), self._theirs.get(name)
-        if mine is None or theirs is None or mine.dtype != theirs.dtype or mine.shape != theirs.shape:
-            return False
-        return not np.array_equal(mine, theirs, equal_nan=mine.dtype.kind in "fc")

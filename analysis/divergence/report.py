@@ -85,9 +85,10 @@ def _told(
 ) -> Divergence:
     """The report over a comparison; ``graph`` is the one whose modules are named."""
     if not comparison.values:
-        raise InputError(
-            f"{name} and {label(candidate)}: nothing can be compared: no value of both has one name and shape"
-        )
+        why = comparison.problem or "no value of both has one name and shape"
+        raise InputError(f"{name} and {label(candidate)}: nothing can be compared: {why}")
+    if comparison.stops and comparison.agrees:
+        raise InputError(f"{label(candidate)}: can't be run to its end: {comparison.problem}")
     first = comparison.first(lambda path, value: call_of(graph, path, value))
     listed = dict.fromkeys(
         node.attribution.path
@@ -101,7 +102,7 @@ def _told(
         unmatched,
         comparison.largest_agreeing,
         first,
-        tuple(comparison.modules(listed, first)),
+        tuple(comparison.modules(listed)),
         tuple(outputs),
         comparison.not_finite(),
     )

@@ -148,10 +148,7 @@ def run(session: Any, feeds: Mapping[str, Any], what: str = "model") -> None:
         InputError: the run failed; the message has onnxruntime's reason.
     """
     try:
-        if any(isinstance(value, np.ndarray) for value in feeds.values()):  # strings have no OrtValue
-            session.run(None, dict(feeds))
-        else:
-            session.run_with_ort_values(None, dict(feeds))
+        session.run_with_ort_values(None, {name: as_ort_value(value) for name, value in feeds.items()})
     except run_errors() as error:
         raise InputError(f"{what}: the run failed: {reason(error)}") from error
 
@@ -162,15 +159,29 @@ def as_ort_values(feeds: Mapping[str, Array], kinds: Mapping[str, int]) -> dict[
     library = onnxruntime("running a model")
     made: dict[str, Any] = {}
     for name, array in feeds.items():
-        array = np.ascontiguousarray(array).reshape(np.shape(array))
-        if array.dtype.kind in "OUS":
-            made[name] = array.astype(object)
-        elif kinds.get(name) == onnx.TensorProto.BFLOAT16:
-            bits = array.view(np.uint16)
+        if kinds.get(name) == onnx.TensorProto.BFLOAT16:
+            bits = np.ascontiguousarray(array).reshape(np.shape(array)).view(np.uint16)
             made[name] = library.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
         else:
-            made[name] = library.OrtValue.ortvalue_from_numpy(array)
+            made[name] = as_ort_value(array)
     return made
+
+
+def as_ort_value(array: Any) -> Any:
+    """An array, also one of strings, as an OrtValue; an OrtValue stays one."""
+    if hasattr(array, "has_value"):
+        return array
+    library = onnxruntime("running a model")
+    array = np.ascontiguousarray(array).reshape(np.shape(array))
+    if array.dtype.kind not in "OUS":
+        return library.OrtValue.ortvalue_from_numpy(array)
+    # onnxruntime takes no strings from NumPy, but gives them out
+    tensor = onnx.TensorProto(data_type=onnx.TensorProto.STRING, dims=array.shape)
+    tensor.string_data.extend(each if isinstance(each, bytes) else str(each).encode() for each in array.reshape(-1))
+    graph = onnx.GraphProto(name="strings", node=[onnx.helper.make_node("Constant", [], ["y"], value=tensor)])
+    graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.STRING, array.shape))
+    proto = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    return open_session(proto, SessionSettings()).run_with_ort_values(["y"], {})[0]
 
 
 def value_info(name: str, value: Any) -> onnx.ValueInfoProto:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 
 from modelexport.ir.arrays import Array
@@ -24,6 +23,7 @@ from modelexport.ir.text import shown, text
 from modelexport.passes.evidence.values.initializers import Initializers
 from modelexport.passes.running.session import (
     SessionSettings,
+    as_ort_value,
     onnxruntime,
     options,
     reason,
@@ -43,6 +43,11 @@ class RunReport:
     nodes: int = 0
     unknown: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """The first failure; "" where all nodes ran."""
+        return next((f"{op_type}: {why}" for op_type, why in self.failures.items()), "")
 
 
 class SteppedRun:
@@ -85,15 +90,9 @@ class SteppedRun:
         for node in self.order:
             for value in {*node.inputs, *node.captures}:
                 self._readers[value] = self._readers.get(value, 0) + 1
-        self.live: dict[str, Any] = {name: self.as_value(array) for name, array in feeds.items()}
+        self.live: dict[str, Any] = {name: as_ort_value(array) for name, array in feeds.items()}
         self.report = RunReport(nodes=len(self.order))
         self._fails: dict[tuple[str, str], int] = {}
-
-    def as_value(self, array: Any) -> Any:
-        """An array as an OrtValue; an OrtValue stays one."""
-        if hasattr(array, "has_value"):
-            return array
-        return self.ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(np.shape(array)))
 
     @property
     def done(self) -> bool:
@@ -187,7 +186,7 @@ class SteppedRun:
                 if tensor is not None:
                     constants.append(tensor)
                     continue
-                held = self.as_value(self._initializers.array(value))
+                held = as_ort_value(self._initializers.array(value))
             feeds[value] = held
             inputs.append(value_info(value, held))
         own = {value: f"{value}{_OWN}" if value in given else value for value in made}

@@ -1,9 +1,12 @@
 """A cast down and up in a model of float32, and a value of another shape, are faults."""
 
+import numpy as np
+import onnx
 import pytest
 from onnx import parser
 
 from modelexport.analysis import compare_values
+from modelexport.ir.errors import InputError
 from modelexport.ir.io.reader import from_proto
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -52,3 +55,73 @@ def test_an_inner_value_of_another_shape_is_another_value():
     found = compare_values(model(reference, "float[4,8]"), model(candidate, "float[4,8]"))
     assert found.agree
     assert found.unmatched_values == 2
+
+
+def test_a_candidate_that_can_not_run_to_its_end_is_no_agreement():
+    reference = "h = Tanh(x) k = Neg(h) y = Exp(k)"
+    with pytest.raises(InputError, match="can't be run to its end: Exp"):
+        compare_values(model(reference, "float[4,8]"), model("h = Tanh(x) k = Neg(h) y = Exp(k, h)", "float[4,8]"))
+    wrong = compare_values(
+        model("h = ReduceMean<axes=[0], keepdims=1>(x) k = Mul(h, x) y = Exp(k)", "float[4,8]"),
+        model("h = ReduceMean<axes=[1], keepdims=0>(x) k = Mul(h, x) y = Exp(k)", "float[4,8]"),
+    )
+    assert wrong.first.value == "h"
+
+
+def test_strings_are_fed_and_not_compared():
+    head = '<ir_version: 8, opset_import: ["" : 17]>'
+    text = f"{head} g (string[2] s, float[4,8] x) => (string[2] t, float[4,8] y) {{ t = Identity(s) y = Tanh(x) }}"
+    source = from_proto(parser.parse_model(text))
+    found = compare_values(source, source)
+    assert (found.agree, found.compared_values, found.unmatched_values) == (True, 1, 1)
+
+
+def test_each_of_two_faults_is_blamed_on_the_module_whose_weight_changed():
+    """After a fusion the values of both are made by the modules behind them."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[2,2] x) => (float[2,2] y) <float[2,2] a.weight = {1,2,3,4}, float[2,2] b.weight = {1,2,3,4}> {
+      p = MatMul(x, a.weight) q = Relu(p) r = MatMul(q, b.weight) y = Relu(r) }"""
+    text = text.replace("a.weight", "aw").replace("b.weight", "bw")
+    reference, candidate = (parser.parse_model(text) for _ in range(2))
+    for proto in (reference, candidate):
+        for node, name in zip(proto.graph.node, ("a/MatMul", "a/act/Relu", "b/MatMul", "b/act/Relu"), strict=True):
+            node.name = f"/{name}"
+        for tensor in proto.graph.initializer:
+            tensor.name = {"aw": "a.weight", "bw": "b.weight"}[tensor.name]
+        for node in proto.graph.node:
+            node.input[:] = [{"aw": "a.weight", "bw": "b.weight"}.get(name, name) for name in node.input]
+    for tensor, renamed, node in zip(candidate.graph.initializer, "pr", candidate.graph.node[::2], strict=True):
+        tensor.float_data[0] = 7.0
+        node.output[0] = f"{renamed}2"  # the value of a product is gone, as it is where it is fused
+        candidate.graph.node[2 * "pr".index(renamed) + 1].input[0] = f"{renamed}2"
+    found = compare_values(from_proto(reference), from_proto(candidate))
+    assert sorted(found.diverging) == ["a", "b"]
+    assert found.first.path == "a"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_changed_weight_is_found_by_what_the_others_hold_where_names_are_gone(turned):
+    """onnxruntime pads and renames the weights of blocked convolutions, onnxslim turns and renames those of products."""
+
+    def proto(first, second, names, middle, turned=False):
+        graph = onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Gemm", ["x", names[0]], [middle], name="/a/Gemm", transB=int(turned)),
+                onnx.helper.make_node("Gemm", [middle, names[1]], ["y"], name="/b/Gemm", transB=int(turned)),
+            ],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, [4, 8])],
+            [onnx.helper.make_tensor_value_info("y", 1, [4, 8])],
+            [onnx.numpy_helper.from_array(w, n) for w, n in zip((first, second), names, strict=True)],
+        )
+        return from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]))
+
+    draws = np.random.default_rng(0)
+    a, b = (draws.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
+    reference = proto(a, b, ("a.weight", "b.weight"), "h")
+    changed = a + 1
+    pair = (changed.T.copy(), b.T.copy()) if turned else (changed, b)
+    found = compare_values(reference, proto(*pair, ("token_1", "token_2"), "k", turned))
+    assert (found.first.value, found.first.path) == ("y", "a")
+    assert found.first.changed_weights == ("a.weight",)
+    assert set(found.first.suspects) == {"a", "b"}
