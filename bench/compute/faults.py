@@ -75,9 +75,8 @@ def cast(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
     """The result goes through float16 and back."""
     if node.op_type not in ("MatMul", "Gemm", "Conv", "Add", "Mul", "LayerNormalization", "Erf", "Tanh", "Sigmoid"):
         return None
-    floats = {entry.name for entry in graph.value_info if entry.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     value = node.output[0]
-    if value not in floats:
+    if _kind(graph, value) != onnx.TensorProto.FLOAT:
         return None
     place = next(at for at, each in enumerate(graph.node) if each.output[:] == node.output[:])
     node.output[0] = f"{value}.raw"
@@ -89,11 +88,23 @@ def cast(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
 
 def swap(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
     """The inputs of an operator for which their order counts."""
+    slots = {"Sub": (0, 1), "Div": (0, 1), "Pow": (0, 1), "Concat": (0, 1), "Where": (1, 2)}.get(node.op_type)
     computed = {value for one in graph.node if one.op_type != "Constant" for value in one.output}
-    if node.op_type not in ("Sub", "Div", "Pow") or not computed.issuperset(node.input):
+    if slots is None or max(slots) >= len(node.input):
         return None
-    node.input[:] = [node.input[1], node.input[0]]
+    first, second = (node.input[slot] for slot in slots)
+    if first == second or not computed.issuperset((first, second)):
+        return None
+    if node.op_type in ("Concat", "Where") and _kind(graph, first) != onnx.TensorProto.FLOAT:
+        return None
+    node.input[slots[0]], node.input[slots[1]] = second, first
     return {paths[node.output[0]]}
+
+
+def _kind(graph: onnx.GraphProto, value: str) -> int:
+    """Element type of a value."""
+    described = (*graph.value_info, *graph.output)
+    return next((entry.type.tensor_type.elem_type for entry in described if entry.name == value), 0)
 
 
 def constant(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
@@ -184,7 +195,7 @@ def main() -> int:
         }
         for kind in given.kinds.split(","):
             for seed in range(given.seeds if kind != "clean" else 1):
-                proto = onnx.load(file)
+                proto = onnx.shape_inference.infer_shapes(onnx.load(file))
                 right = put(proto, kind, paths, f"{Path(file).name}{kind}{seed}")
                 for level in given.levels.split(",") if right or kind == "clean" else ():
                     with tempfile.TemporaryDirectory() as folder:

@@ -101,7 +101,7 @@ def test_each_of_two_faults_is_blamed_on_the_module_whose_weight_changed():
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_changed_weight_is_found_by_what_the_others_hold_where_names_are_gone(turned):
-    """onnxruntime pads and renames the weights of blocked convolutions, onnxslim turns and renames those of products."""
+    """onnxruntime pads and renames weights of blocked convolutions, onnxslim turns and renames those of products."""
 
     def proto(first, second, names, middle, turned=False):
         graph = onnx.helper.make_graph(
@@ -114,7 +114,7 @@ def test_a_changed_weight_is_found_by_what_the_others_hold_where_names_are_gone(
             [onnx.helper.make_tensor_value_info("y", 1, [4, 8])],
             [onnx.numpy_helper.from_array(w, n) for w, n in zip((first, second), names, strict=True)],
         )
-        return from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]))
+        return from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8))
 
     draws = np.random.default_rng(0)
     a, b = (draws.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
