@@ -20,28 +20,52 @@ class Checked:
     note: str = ""
 
 
-def check_model(model: Model) -> Checked:
-    """Check ``model`` as it would be written.
+class Written:
+    """A model as it would be written, and what a check needs to know of it: the model itself may be let go."""
 
-    Operators that only onnxruntime defines in the default domain are unknown to onnx.checker: where there are any,
-    onnxruntime opens the model instead, or, where it is not installed, nothing is checked.
-    """
-    from modelexport.ir.io.writer import to_bytes
+    def __init__(self, model: Model) -> None:
+        from modelexport.ir.io.writer import to_bytes
 
-    data = to_bytes(model)
-    unknown = _unknown_operators(model)
-    if unknown:
-        return _opened(model, data, f"onnx.checker does not know {', '.join(unknown)}")
-    import onnx
+        self.data = to_bytes(model)
+        self.unknown = _unknown_operators(model)
+        self.base_dir = model.base_dir
+        self.label = str(model.path or "the model")
 
-    with contextlib.ExitStack() as stack:
-        if model.base_dir is not None:  # where references to external data are relative to
-            stack.enter_context(contextlib.chdir(os.fspath(model.base_dir)))
+    def check(self) -> Checked:
+        """Check it.
+
+        Operators that only onnxruntime defines in the default domain are unknown to onnx.checker: where there are any,
+        onnxruntime opens the model instead, or, where it is not installed, nothing is checked.
+        """
+        if self.unknown:
+            return self._opened(f"onnx.checker does not know {', '.join(self.unknown)}")
+        import onnx
+
+        with contextlib.ExitStack() as stack:
+            if self.base_dir is not None:  # where references to external data are relative to
+                stack.enter_context(contextlib.chdir(os.fspath(self.base_dir)))
+            try:
+                onnx.checker.check_model(self.data)
+            except (onnx.checker.ValidationError, ValueError) as error:
+                return Checked(" ".join(str(error).split()))
+        return Checked()
+
+    def _opened(self, reason: str) -> Checked:
+        from modelexport.ir.errors import InputError
+        from modelexport.passes.running.session import SessionSettings, has_onnxruntime, open_session
+
+        if not has_onnxruntime():
+            return Checked(note=f"{reason}: not checked (pip install 'modelexport[ort]' lets onnxruntime open it)")
         try:
-            onnx.checker.check_model(data)
-        except (onnx.checker.ValidationError, ValueError) as error:
-            return Checked(" ".join(str(error).split()))
-    return Checked()
+            open_session(self.data, SessionSettings(), self.base_dir, self.label)
+        except InputError as error:
+            return Checked(str(error), "onnxruntime", f"{reason}: opened with onnxruntime instead")
+        return Checked(by="onnxruntime", note=f"{reason}: opened with onnxruntime instead")
+
+
+def check_model(model: Model) -> Checked:
+    """Check ``model`` as it would be written."""
+    return Written(model).check()
 
 
 def _unknown_operators(model: Model) -> list[str]:
@@ -50,19 +74,6 @@ def _unknown_operators(model: Model) -> list[str]:
     found = {node.op_type for node in model.nodes() if node.domain in ("", "ai.onnx")}
     known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""}
     return sorted(found & _ONLY_IN_ONNXRUNTIME - known)
-
-
-def _opened(model: Model, data: bytes, reason: str) -> Checked:
-    from modelexport.ir.errors import InputError
-    from modelexport.passes.running.session import SessionSettings, has_onnxruntime, open_session
-
-    if not has_onnxruntime():
-        return Checked(note=f"{reason}: not checked (pip install 'modelexport[ort]' lets onnxruntime open it)")
-    try:
-        open_session(data, SessionSettings(), model.base_dir, str(model.path or "the model"))
-    except InputError as error:
-        return Checked(str(error), "onnxruntime", f"{reason}: opened with onnxruntime instead")
-    return Checked(by="onnxruntime", note=f"{reason}: opened with onnxruntime instead")
 
 
 # Operators that onnxruntime's optimisers make in the default domain, where onnx has none of that name.

@@ -142,6 +142,7 @@ def _modules(
             sure[current] = sure.get(current, 0.0) + sums.get(path, 0.0)
             current = table.parent(current)
     rows: list[dict[str, Any]] = []
+    tagged = paths.total()
     for path in module_order(table, first):
         module = table[path]
         rows.append(
@@ -153,7 +154,7 @@ def _modules(
                 "calls": module.calls,
                 "nodes": paths[path],
                 "total_nodes": totals[path],
-                "share": round(totals[path] / paths.total(), 4) if paths else 0.0,
+                "share": round(totals[path] / tagged, 4) if tagged else 0.0,
                 "confidence": round(sure[path] / totals[path], 4) if totals[path] else None,
             }
         )

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from modelexport.ir.attribution import Attribution, Source
@@ -157,13 +158,16 @@ def label_of(node: Node) -> str:
 
 def read_node(metadata: Mapping[str, str]) -> Record | None:
     """The tag in a node's metadata; None when it has none or it is damaged."""
-    return record(
-        metadata.get(PATH),
-        metadata.get(TAG, ""),
-        metadata.get(SOURCE, ""),
-        metadata.get(RULE, ""),
-        metadata.get(CONFIDENCE, ""),
-    )
+    path = metadata.get(PATH)
+    if path is None:
+        return None
+    said = metadata.get
+    return _read_record(path, said(TAG, ""), said(SOURCE, ""), said(RULE, ""), said(CONFIDENCE, ""))
+
+
+@lru_cache(4096)  # nodes of one module stand together
+def _read_record(path: str, tag: str, source: str, rule: str, confidence: str) -> Record | None:
+    return record(path, tag, source, rule, confidence)
 
 
 def record(path: object, tag: object, source: object, rule: object, confidence: object) -> Record | None:

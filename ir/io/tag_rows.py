@@ -52,9 +52,7 @@ def model_rows(path: str | PathLike[str]) -> Iterator[TagRow]:
 
 def rows_of(model: Model) -> Iterator[TagRow]:
     """Rows of a model in memory: what its nodes carry, or, where none carries anything, the embedded table."""
-    parts = parts_of(model, model.warnings)
-    tagged = any(_own_record(node, parts) is not None for node in model.nodes())
-    record_of = (lambda node: _own_record(node, parts)) if tagged else _table_lookup(parts)
+    record_of = _lookup(model, parts_of(model, model.warnings))
     for key, node in node_keys(model):
         found = record_of(node)
         about = role(node.op_type, node.domain)
@@ -86,8 +84,13 @@ def _own_record(node: Node, parts: Parts) -> embedded_tags.Record | None:
     return None if found is None else parts.own(node, found, metadata)
 
 
-def _table_lookup(parts: Parts) -> Callable[[Node], embedded_tags.Record | None]:
-    """What optimisers leave when they drop node metadata."""
+def _lookup(model: Model, parts: Parts) -> Callable[[Node], embedded_tags.Record | None]:
+    """Finds what nodes carry, or, where none carries anything, what the embedded table says of them.
+
+    The table is what optimisers leave when they drop node metadata.
+    """
+    if any(_own_record(node, parts) is not None for node in model.nodes()):
+        return lambda node: _own_record(node, parts)
     tables = parts.tables()
     if tables is None:
         return lambda node: None
@@ -141,15 +144,12 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
         InputError: a file can't be read.
     """
     model = load_model(path)
-    rows, source = best_rows(model, path, source)
-    if source == "sidecar":
-        modules = read_sidecar(existing_sidecar(path)).get("modules", [])
-        _add_modules(model, [entry for entry in modules if isinstance(entry, dict)])
-    else:
-        tables = parts_of(model, model.warnings).tables()
-        for module in tables.modules if tables is not None else ():
-            model.modules.add(module)
-    by_key = {row.key: row for row in rows}
+    alone = source == "model" or not sidecar_path(Path(path)).is_file()
+    if source != "sidecar" and _takes_own(model, alone):
+        return model
+    entries = read_sidecar(existing_sidecar(path)).get("modules", [])
+    _add_modules(model, [entry for entry in entries if isinstance(entry, dict)])
+    by_key = {row.key: row for row in sidecar_rows(path)}
     shared: dict[tuple[str, str, str, float], Attribution] = {}
     for key, node in node_keys(model):
         row = by_key.get(key)
@@ -160,11 +160,36 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
             record = embedded_tags.record(row.path, row.tag, row.source, row.rule, row.confidence)
             if record is None:
                 raise InputError(f"{path}: node {shown(key)}: its tag is damaged")
-            shared[what] = record.attribution("record")
-            if row.path not in model.modules:
-                model.modules.add(Module(row.path, tag=row.tag))
+            shared[what] = _taken(model, record)
         node.attribute_to(shared[what])
     return model
+
+
+def _takes_own(model: Model, alone: bool) -> bool:
+    """Give nodes the attributions that the model itself has on record, and its modules.
+
+    False, and nothing done, where it has none and is not ``alone``: the sidecar is asked then.
+    """
+    parts = parts_of(model, model.warnings)
+    record_of = _lookup(model, parts)
+    found = [(node, record) for node in model.nodes() if (record := record_of(node)) is not None and record.tag]
+    if not found and not alone:
+        return False
+    tables = parts.tables()
+    for module in tables.modules if tables is not None else ():
+        model.modules.add(module)
+    shared: dict[embedded_tags.Record, Attribution] = {}
+    for node, record in found:
+        if record not in shared:
+            shared[record] = _taken(model, record)
+        node.attribute_to(shared[record])
+    return True
+
+
+def _taken(model: Model, record: embedded_tags.Record) -> Attribution:
+    if record.path not in model.modules:
+        model.modules.add(Module(record.path, tag=record.tag))
+    return record.attribution("record")
 
 
 def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:

@@ -51,32 +51,30 @@ def command(model: Path, check_consistency: bool, repair: bool, repair_from: str
 
 def examine(path: Path, check_consistency: bool) -> dict[str, Any]:
     """The keys of ``validate.schema.json`` but ``repaired``."""
+    from modelexport.cli.checking import Written
     from modelexport.core import tag_utils
-    from modelexport.ir.io.tag_rows import model_rows, sidecar_rows
+    from modelexport.ir import load_model
+    from modelexport.ir.io.tag_rows import rows_of, sidecar_rows
 
-    in_model = sum(bool(row.tags) for row in model_rows(path))
+    model = load_model(path)
+    in_model = sum(bool(row.tags) for row in rows_of(model))
+    written = Written(model)
+    del model  # large models leave room for one copy only
+    problem = written.check().problem.partition("==>")[0].strip()
+    del written
     in_sidecar: int | None
     try:
         in_sidecar = sum(bool(row.tags) for row in sidecar_rows(path))
     except FileNotFoundError:
         in_sidecar = None
-    error = checker_error(path)
     return {
         "model_path": str(path),
-        "valid": error is None,
-        "checker_error": error,
+        "valid": not problem,
+        "checker_error": problem or None,
         "tags_in_model": in_model,
         "tags_in_sidecar": in_sidecar,
         "consistency": tag_utils.validate_tag_consistency(path) if check_consistency else None,
     }
-
-
-def checker_error(path: Path) -> str | None:
-    """What onnx.checker has against the file, on one line; None when nothing. Raises InputError."""
-    from modelexport.cli.checking import check_model
-    from modelexport.ir import load_model
-
-    return check_model(load_model(path)).problem.partition("==>")[0].strip() or None
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def command(folder: Path, exporter: str, fmt: str) -> None:
       modelexport demo
       modelexport demo elsewhere --exporter dynamo
     """
-    from modelexport.cli.commands.analyze import summarize
+    from modelexport.cli.commands.look.analyze import summarize
 
     require_torch()
     from modelexport.frontend.inputs.demo import run_demo
