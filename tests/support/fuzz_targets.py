@@ -79,7 +79,7 @@ def _manifest(path: Path) -> object:
 
 def _results(path: Path) -> object:
     from modelexport.cli.batching.totals import totals
-    from modelexport.cli.commands.batch import _read_results
+    from modelexport.cli.commands.make.batch import _read_results
 
     return totals(_read_results(path).values())
 
