@@ -25,6 +25,7 @@ from modelexport.ir.identity.file_kinds import LFS, ONNX, kind_of
 
 FACTORIES = ("get_model", "build_model", "create_model", "model")
 INPUTS = ("get_example_inputs", "get_inputs", "example_inputs", "inputs")
+_OURS = "__modelexport_source__"  # in a module that was run from a file
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 _SAFE = ("*.safetensors", "*.safetensors.index.json")
 
@@ -83,11 +84,12 @@ def _demo(spec: str) -> Source:
 
 
 def _run_file(path: Path) -> ModuleType:
-    name = f"_modelexport_source_{abs(hash(path.resolve())):x}"
+    name = _module_name(path)
     described = importlib.util.spec_from_file_location(name, path)
     if described is None or described.loader is None:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(described)
+    setattr(module, _OURS, True)
     folder = str(path.resolve().parent)
     sys.modules[name] = module  # dataclasses and pickling look their module up
     sys.path.insert(0, folder)
@@ -100,6 +102,24 @@ def _run_file(path: Path) -> ModuleType:
         if folder in sys.path:
             sys.path.remove(folder)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The name that the file has when a program beside it imports it; its classes are recorded under that name.
+
+    Where something else has the name, one of our own: the file must not take the place of a package.
+    """
+    name = path.stem
+    own = f"_modelexport_source_{name}"
+    if not name.isidentifier():
+        return own
+    if name in sys.modules:
+        return name if hasattr(sys.modules[name], _OURS) else own
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return own
+    return name if found is None or found.origin == str(path.resolve()) else own
 
 
 def _import(name: str) -> ModuleType:
