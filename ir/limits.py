@@ -37,13 +37,13 @@ def memory_mb() -> tuple[float, float]:
     import psutil
 
     info = psutil.Process().memory_info()
-    if sys.platform == "win32":
-        peak = float(info.peak_wset)
-    else:
+    peak = float(getattr(info, "peak_wset", 0))  # Windows
+    try:
         import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    except ImportError:  # where neither says so, what is used now is the peak that is known
+        return info.rss / 2**20, max(peak, info.rss) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
     return info.rss / 2**20, max(peak, info.rss) / 2**20
 
 

@@ -43,7 +43,7 @@ class Entry:
 
     def fingerprint(self) -> str:
         """Digest of what decides the result: the entry, and size and time of a model file."""
-        file = Path(self.model.rpartition(":")[0] or self.model) if ".py" in self.model else Path(self.model)
+        file = Path(self.model.rpartition(":")[0] if ".py:" in self.model else self.model)
         seen = None
         if file.exists():
             status = file.stat()

@@ -68,7 +68,7 @@ def _dask(
     address: str | None, jobs: int, dashboard: bool, say: Say, work: Work, todo: Sequence[Job]
 ) -> Iterator[tuple[Job, Line]]:
     try:
-        import dask
+        import dask.config
         from distributed import Client, KilledWorker, LocalCluster, as_completed
     except ImportError as error:
         raise ConfigError("--backend dask needs dask: pip install distributed") from error

@@ -61,13 +61,21 @@ def is_outside(model: ModelState, location: str) -> bool:
     The folder is that of the path the model was read from, or of the file this path is a link to.
     """
     spelled = os.path.normpath(location)
-    if os.path.isabs(spelled) or spelled.split(os.sep)[0] == os.pardir:
+    if os.path.isabs(spelled) or os.path.splitdrive(spelled)[0] or spelled.split(os.sep)[0] == os.pardir:
         return True
     if model.path is None or model.data_home is not None:
         return False
     real = os.path.realpath(model.path.parent / location)
     homes = {os.path.realpath(model.path.parent), os.path.dirname(os.path.realpath(model.path))}
-    return not any(os.path.commonpath([home, real]) == home for home in homes)
+    return not any(is_below(real, home) for home in homes)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a real path is in the real folder, or that folder itself."""
+    try:
+        return os.path.commonpath([folder, path]) == folder
+    except ValueError:  # on different drives
+        return False
 
 
 class Weights:

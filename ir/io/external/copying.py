@@ -44,8 +44,10 @@ def same_content(left: Path, right: Path) -> bool:
 def _clone(source: int, target: int) -> bool:
     if sys.platform != "linux":
         return False
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:
+        return False
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError as error:
@@ -81,8 +83,13 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
         if done == 0:
             break
         start += done
+    os.lseek(source, start, os.SEEK_SET)  # not pread and pwrite, which not every system has
+    os.lseek(target, start, os.SEEK_SET)
     while start < end:
-        chunk = os.pread(source, min(_CHUNK, end - start), start)
+        chunk = os.read(source, min(_CHUNK, end - start))
         if not chunk:
             raise OSError(errno.EIO, "the data file became shorter while it was copied")
-        start += os.pwrite(target, chunk, start)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.write(target, rest) :]
+        start += len(chunk)

@@ -16,7 +16,7 @@ from modelexport.ir.errors import InputError, OutputError
 from modelexport.ir.identity.file_kinds import pointer
 from modelexport.ir.io.atomic import atomic_output, identity
 from modelexport.ir.io.external.copying import copy_content, same_content
-from modelexport.ir.io.weights import EXTERNAL, Weights, data_location, data_ref, is_outside
+from modelexport.ir.io.weights import EXTERNAL, Weights, data_location, data_ref, is_below, is_outside
 from modelexport.ir.model import Model
 from modelexport.ir.text import shown, text
 
@@ -220,7 +220,7 @@ def _refuse_overwriting(base: Path, folder: Path, target: Path, locations: Itera
 def _is_needed(source: Path, destination: Path, folder: Path) -> bool:
     """Whether ``destination`` is still to be made. Raises for what must not be written or replaced."""
     root = os.path.realpath(folder)
-    if os.path.commonpath([root, os.path.realpath(destination.parent)]) != root:
+    if not is_below(os.path.realpath(destination.parent), root):
         raise OutputError(f"{destination}: leads out of the output's folder; nothing is written there")
     if not source.is_file():
         raise InputError(f"{source}: external data is not a regular file")
@@ -258,8 +258,9 @@ def _copy(source: Path, target: Path) -> None:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(os.path.realpath(source), target)
-    except OSError as error:
-        raise OutputError(f"{target}: can't be hard-linked ({error.strerror or error}); use copy") from error
+    except (OSError, AttributeError, NotImplementedError) as error:  # not every system has hard links
+        why = getattr(error, "strerror", None) or "this system has no hard links"
+        raise OutputError(f"{target}: can't be hard-linked ({why}); use copy") from error
 
 
 def _warn(model: Model, message: str) -> None:
