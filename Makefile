@@ -8,9 +8,10 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --co
 CLIENTS ?= .venv-clients
 ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
 OLDEST  ?= .venv-oldest
-# Tests that import torch.
-WITH_TORCH := tests/analysis/difference/test_edits.py tests/analysis/test_profile_run.py tests/passes/test_registry_properties.py \
-  tests/passes/test_value_attribution.py tests/passes/tools/test_tools.py tests/views/test_page_large.py
+NEWEST  ?= .venv-newest
+PYTHONS ?= $(shell for v in 3.11 3.12 3.13 3.14; do if python$$v -c pass 2>/dev/null; then echo python$$v; fi; done)
+# What needs neither torch nor a tool: reader, writer, passes, analysis, views, and everything that is fuzzed.
+ENGINE  := tests/ir tests/passes tests/analysis tests/views tests/cases tests/fuzz
 CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
 # Any environment that has the tools will do, such as an editable install of your own: then nothing is installed.
@@ -26,7 +27,7 @@ FUZZ    ?= 1000
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test test-slow test-oldest test-clients browser lint types bench bench-hard fuzz coverage mutants docs links site release-check clean
+.PHONY: help demo dev test test-slow test-oldest test-newest test-pythons test-clients browser lint types bench bench-hard fuzz coverage mutants docs links site release-check clean
 
 help: ## Show this list
 	@echo "usage: make <target> [VENV=$(VENV)] [PYTHON=$(PYTHON)]"
@@ -66,7 +67,25 @@ test-oldest: ## Run the tests of all but torch with the oldest supported version
 	rm -rf build/lib
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]'
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(PYTEST) tests/ir tests/passes tests/analysis tests/views $(addprefix --ignore=,$(WITH_TORCH))
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(PYTEST) $(ENGINE)
+
+test-newest: ## Run the tests with the newest versions, torch included, in an environment of their own
+	@if [ -e $(NEWEST) ] && [ ! -f $(NEWEST)/.made ]; then echo "$(NEWEST) was not made by this Makefile: choose another with NEWEST=path" >&2; exit 2; fi
+	$(PYTHON) -m venv $(NEWEST)
+	@touch $(NEWEST)/.made
+	rm -rf build/lib
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt setuptools torch
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt '.[dev,torch,ort,hf,batch,optimizers]'
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest $(PYTEST) tests --ignore=tests/docs --ignore=tests/project
+
+test-pythons: ## Run the tests of all but torch on every supported Python that is there, in environments of their own
+	rm -rf build/lib
+	@for python in $(PYTHONS); do echo "== $$python"; venv=build/pythons/$$python; \
+	  $$python -m venv $$venv && \
+	  $$venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]' && \
+	  $$venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall . && \
+	  OMP_NUM_THREADS=1 $$venv/bin/python -m pytest $(PYTEST) $(ENGINE) || exit 1; done
 
 lint: $(TOOLS) ## Check style with ruff (1 s)
 	$(BIN)/ruff check .
@@ -119,6 +138,7 @@ clean: ## Remove what make made, the virtual environment included
 	@if [ -f $(VENV)/.made ]; then rm -rf $(VENV); fi
 	@if [ -f $(CLIENTS)/.made ]; then rm -rf $(CLIENTS); fi
 	@if [ -f $(OLDEST)/.made ]; then rm -rf $(OLDEST); fi
+	@if [ -f $(NEWEST)/.made ]; then rm -rf $(NEWEST); fi
 
 # A virtual environment that make did not make may hold somebody's editable install: leave it alone.
 $(VENV)/.made:

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+SUPPORT = Path(__file__).parent / "support"
+sys.path.insert(0, str(SUPPORT))
+IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where torch is not installed, leave out the files that import it at the top, themselves or through a helper."""
+    if collection_path.suffix != ".py" or not _lacks_torch():
+        return None
+    return True if _imports_torch(collection_path) else None
+
+
+@cache
+def _lacks_torch() -> bool:
+    return find_spec("torch") is None
+
+
+@cache
+def _imports_torch(file: Path) -> bool:
+    names = set(IMPORTED.findall(file.read_text(encoding="utf-8")))
+    if "torch" in names:
+        return True
+    helpers = (folder / f"{name}.py" for name in names for folder in (file.parent, SUPPORT))
+    return any(_imports_torch(helper) for helper in helpers if helper.is_file() and helper != file)

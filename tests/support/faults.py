@@ -91,7 +91,7 @@ def _inside(path: Any, folder: str) -> bool:
 def _touches(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
     if event == "open":
         path, mode, flags = arguments
-        writes = flags & _WRITES if mode is None else set("wxa+") & set(mode)
+        writes = (flags & _WRITES or os.path.isdir(path)) if mode is None else set("wxa+") & set(mode)
         return bool(writes) and _inside(path, folder)
     return event in _TOUCHES and (_inside(arguments[0], folder) or arguments[-1] not in (-1, None))
 
