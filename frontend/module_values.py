@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from modelexport.frontend.inputs.example_inputs import Inputs, parameters_of, tensors_of
+from modelexport.frontend.torch.state import kept_model
 from modelexport.frontend.trace.watching import watching
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
@@ -25,10 +26,9 @@ def run_modules(module: torch.nn.Module, inputs: Inputs, on_output: OnOutput) ->
             from 1, and its tensors in order, bfloat16 and smaller floats as float32. Modules without a name are left
             out.
     """
-    flags = {each: each.training for each in module.modules()}
     numbers: dict[int, int] = {}
     counts: dict[str, int] = {}
-    with watching(module) as watch, torch.no_grad():
+    with kept_model(module), watching(module) as watch, torch.no_grad():
 
         def heard(called: torch.nn.Module, args: Any, output: Any) -> None:
             call = watch.latest(called)
@@ -46,8 +46,6 @@ def run_modules(module: torch.nn.Module, inputs: Inputs, on_output: OnOutput) ->
             module(*inputs.args, **inputs.kwargs)
         finally:
             handle.remove()
-            for each, training in flags.items():
-                each.training = training
 
 
 def as_array(tensor: torch.Tensor) -> Array:

@@ -95,7 +95,12 @@ def normalise(
         return Inputs(args, extra)
     if example_inputs is None and extra:
         return Inputs((), extra)
-    fields = "; give its fields as a mapping, vars(example_inputs)" if is_dataclass(example_inputs) else ""
+    fields = ""
+    if is_dataclass(example_inputs):
+        name = type(example_inputs).__name__
+        fields = (
+            f"; give its fields as a mapping, vars(example_inputs), or (example_inputs,) where forward takes a {name}"
+        )
     raise InputError(
         f"example_inputs is {type(example_inputs).__name__}: give a tensor, a tuple or list of arguments, or a "
         f"mapping{fields}"

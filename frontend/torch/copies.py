@@ -30,11 +30,17 @@ def copied(objects: T) -> T:
     memo: dict[int, Any] = {}
     try:
         for tensor in _tensors(objects, set()):
-            if not tensor.is_leaf and id(tensor) not in memo:
+            if (not tensor.is_leaf or _opaque(tensor)) and id(tensor) not in memo:
                 memo[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
         return _Copier(memo).copy(objects)
     except Exception as error:  # user classes may raise anything when they are copied, and that they do is the answer
         raise NoCopyError(f"the model or its inputs can't be copied: {first_line(error)}") from error
+
+
+def _opaque(tensor: torch.Tensor) -> bool:
+    """Whether ``copy.deepcopy`` fails on the tensor and ``clone`` does not: there is no storage that it can reach."""
+    strided = tensor.layout is torch.strided and not tensor.is_nested
+    return not strided and not isinstance(tensor, torch.nn.Parameter)
 
 
 class _Copier:

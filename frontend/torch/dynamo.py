@@ -16,11 +16,13 @@ from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import taken_out
 from modelexport.frontend.inputs.binding import for_dynamo
 from modelexport.frontend.inputs.example_inputs import Inputs
+from modelexport.frontend.inputs.remedies import remedy
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.conversion import convert
 from modelexport.frontend.torch.fx_marks import FxMarks, take_marks
 from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.state import (
+    in_training,
     kept_model,
     kept_torch_state,
     quiet_stdout,
@@ -68,7 +70,7 @@ def export_dynamo(
     proto = program.model_proto
     paths = {**unrecorded_paths(proto, program.exported_program), **take_marks(proto)}
     exported = Exported("dynamo", proto, paths, weights, called=tuple(marks.called))
-    if model.training:
+    if in_training(model):
         exported.warnings.append("the model was exported in training mode; model.eval() before gives it for inference")
     if opset is not None and opset > exported.opset_version:
         told = f"opset_version={opset} is more than this torch writes: the model is in {exported.opset_version}"
@@ -120,7 +122,8 @@ def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any], mark
             with quiet_stdout():
                 return torch.onnx.export(model, args, kwargs=inputs.kwargs or None, dynamo=True, **given)
         except Exception as error:  # torch and user code may raise anything; it is chained and told
-            raise ExportError(f"the dynamo exporter failed: {reason(error, model)}") from error
+            told = reason(error, model)
+            raise ExportError(f"the dynamo exporter failed: {told}{remedy(model, inputs, told)}") from error
 
 
 @contextmanager

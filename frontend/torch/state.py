@@ -34,7 +34,7 @@ def kept_random_state() -> Iterator[None]:
 @contextmanager
 def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
     """Every module in evaluation mode; each gets its own flag back afterwards."""
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in model.modules() if in_training(module)]
     try:
         for module in training:
             module.training = False
@@ -44,6 +44,14 @@ def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def in_training(module: torch.nn.Module) -> bool | None:
+    """The module's training flag; None where it has none, as frozen scripts, or one that can't be read."""
+    try:
+        return bool(module.training)
+    except Exception:  # noqa: BLE001 - a property of a user's class may raise anything
+        return None
+
+
 @contextmanager
 def kept_model(model: torch.nn.Module) -> Iterator[None]:
     """Put training flags, forward hooks and an instance's own ``forward`` back afterwards, module by module.
@@ -51,7 +59,7 @@ def kept_model(model: torch.nn.Module) -> Iterator[None]:
     torch itself gives all modules the root's training flag back, and ``export_modules_as_functions`` leaves hooks.
     """
     kept = [
-        (module, module.training, dict(module._forward_hooks), dict(module._forward_pre_hooks))
+        (module, in_training(module), dict(module._forward_hooks), dict(module._forward_pre_hooks))
         for module in model.modules()
     ]
     forward = model.__dict__.get("forward")
@@ -59,7 +67,8 @@ def kept_model(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, training, hooks, pre_hooks in kept:
-            module.training = training
+            if in_training(module) is not training:
+                module.training = bool(training)
             for own, before in ((module._forward_hooks, hooks), (module._forward_pre_hooks, pre_hooks)):
                 for key in own.keys() - before.keys():
                     del own[key]

@@ -16,6 +16,7 @@ from modelexport.frontend.export.exported import Exported
 from modelexport.frontend.export.weights import can_capture, captured_parameters, inputs_to_initializers, lifted
 from modelexport.frontend.inputs.binding import for_torchscript
 from modelexport.frontend.inputs.example_inputs import Inputs, tensors_of
+from modelexport.frontend.inputs.remedies import remedy
 from modelexport.frontend.torch.calls import TORCH_LOCK
 from modelexport.frontend.torch.reasons import reason
 from modelexport.frontend.torch.scopes import MAP_HOOK, NAME_HOOK, ScopeCapture
@@ -64,7 +65,8 @@ def export_torchscript(
             with quiet_stdout():
                 torch.onnx.export(model, args, sink, dynamo=False, **given)  # type: ignore[arg-type]
         except Exception as error:  # torch and user code may raise anything; it is chained and told
-            raise ExportError(f"the TorchScript exporter failed: {reason(error, model)}") from error
+            told = reason(error, model)
+            raise ExportError(f"the TorchScript exporter failed: {told}{remedy(model, inputs, told)}") from error
     proto = onnx.ModelProto.FromString(sink.take())
     found = inputs_to_initializers(proto, parameters) if apart else lifted(proto) if wants_weights else {}
     if given.get("verbose"):

@@ -14,6 +14,7 @@ import torch
 
 from modelexport.frontend.inputs.example_inputs import normalise
 from modelexport.frontend.torch.copies import copied
+from modelexport.frontend.torch.state import kept_random_state
 from modelexport.frontend.trace.module_trace import ModelTrace, TraceEvent, trace_model
 from modelexport.frontend.trace.naming import module_paths
 from modelexport.frontend.trace.twins import twin_views
@@ -84,7 +85,8 @@ def record(
     notes = {"torch": torch.__version__, "model": f"{type(model).__module__}.{type(model).__qualname__}"}
     kinds = tuple(twins)
     if kinds:
-        more, problems = twin_views(model, normalise(inputs, model=model), arrays, kinds)
+        with kept_random_state():
+            more, problems = twin_views(model, normalise(inputs, model=model), arrays, kinds)
         views += more
         notes.update(problems)
     rows, stats, samples, lines = parameter_table(model, index)
@@ -189,7 +191,7 @@ def parameter_table(
     found: dict[int, tuple[torch.Tensor, list[tuple[str, int]]]] = {}
     for module, paths in module_paths(model).items():
         for local, tensor in [*module._parameters.items(), *module._buffers.items()]:
-            if tensor is None or isinstance(tensor, _UNINITIALIZED):
+            if tensor is None or isinstance(tensor, _UNINITIALIZED) or tensor.is_nested:  # these have no shape
                 continue
             held = found.setdefault(id(tensor), (tensor, []))[1]
             held.extend((f"{path}.{local}" if path else local, index.get(paths[0], -1)) for path in paths)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -72,3 +75,24 @@ def test_sidecars_that_can_not_be_read(odd: str, tagged: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"more": "?"}).replace('"?"', odd))
     with pytest.raises(ModelExportError, match=r"m_hierarchy\.json: not a sidecar"):
         list(sidecar_rows(tagged))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("raise RuntimeError('driver\\ntoo old')", "can't be imported (driver too old)"),
+        ("import torch._missing", "can't be imported (No module named 'torch._missing')"),
+        ("x = = 1", "can't be imported (invalid syntax"),
+        ("", "goes by the name of torch and is not torch"),
+    ],
+)
+@pytest.mark.parametrize("words", [["export", "demo:transformer", "m.onnx"], ["trace", "demo:transformer", "-o", "t"]])
+def test_a_torch_that_is_broken(content: str, said: str, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(content)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "modelexport.cli.modelexport", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and said in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["torch"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import architectures
 import numpy as np
+import odd_objects
 import onnx
 import pytest
 import stateful
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from modelexport.frontend.export.exporter import HierarchyExporter
+from modelexport.frontend.trace.value_trace import write_trace
 from modelexport.ir.errors import ExportError
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.writer import save_model
@@ -36,13 +38,19 @@ finally:
 
 EXPORTERS = ["torchscript", "dynamo"]
 _COUNTED = re.compile(r"(?<=<eval_with_key>)\.\d+")  # torch counts the modules it makes in a process
+ODD = ["fake_buffer", "mute_attributes", "sealed_modules", "containers_that_change", "failing_after_changes"]
 QUICK = ["grown_cache", "counter", "lazily_made_table", "random_draw", "hook_that_counts", "renormalised_embedding"]
 
 
 def left(model: nn.Module, inputs: Any) -> list[Any]:
     """Everything that an export may have changed, in a form that can be compared."""
     modules = [
-        (name, module.training, sorted(vars(module)), [plain(value) for _, value in sorted(vars(module).items())])
+        (
+            name,
+            getattr(module, "training", None),
+            sorted(vars(module)),
+            [plain(value) for _, value in sorted(vars(module).items())],
+        )
         for name, module in model.named_modules()
     ]
     return [
@@ -58,8 +66,11 @@ def left(model: nn.Module, inputs: Any) -> list[Any]:
 
 def plain(value: Any) -> Any:
     if isinstance(value, Tensor):
-        elements = value.detach().to_dense().tolist() if not value.is_meta else None
-        return (type(value).__name__, str(value.dtype), value.requires_grad, repr(elements))
+        try:
+            elements = repr(value.detach().to_dense().tolist())
+        except (RuntimeError, TypeError) as error:  # one without elements: meta, fake, nested, quantised
+            elements = type(error).__name__
+        return (type(value).__name__, str(value.dtype), value.requires_grad, elements)
     if isinstance(value, Mapping):
         return [(key if isinstance(key, str) else "key", plain(inner)) for key, inner in value.items()]
     if isinstance(value, (list, tuple)):
@@ -147,6 +158,49 @@ def same(build: Callable[[], tuple[nn.Module, Any]], exporter: str, folder: Path
 @pytest.mark.parametrize("name", QUICK)
 def test_stateful_models(name: str, exporter: str, tmp_path: Path) -> None:
     same(stateful.BUILDERS[name], exporter, tmp_path)
+
+
+@pytest.mark.parametrize("name", odd_objects.BUILDERS)
+def test_odd_objects(name: str, tmp_path: Path) -> None:
+    same(odd_objects.BUILDERS[name], "torchscript", tmp_path)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_objects_with_dynamo(name: str, tmp_path: Path) -> None:
+    same(odd_objects.BUILDERS[name], "dynamo", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in odd_objects.BUILDERS if name not in ODD])
+def test_more_odd_objects_with_dynamo(name: str, tmp_path: Path) -> None:
+    same(odd_objects.BUILDERS[name], "dynamo", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sparse_rows_buffer", "opaque_buffer", "nested_buffer", "containers_that_change"])
+def test_a_trace_leaves_odd_objects_alone(name: str, tmp_path: Path) -> None:
+    model, inputs = odd_objects.BUILDERS[name]()
+    before = left(model, inputs)
+    write_trace(model, inputs, tmp_path / "m.htptrace")
+    assert left(model, inputs) == before
+
+
+def test_what_can_not_be_copied_is_left_out_with_one_warning(tmp_path: Path) -> None:
+    model, inputs = odd_objects.BUILDERS["mute_attributes"]()
+    result = HierarchyExporter(builtin_tracking=False).export(model, inputs, tmp_path / "m.onnx")
+    (told,) = [line for line in result["warnings"] if "no operator trace" in line]
+    assert told.endswith("can't be copied: RuntimeError: never ask")
+
+
+def test_a_trace_leaves_random_state_alone(tmp_path: Path) -> None:
+    def run(self: Any, x: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        result: Tensor = self.fc(x) * random.random()
+        return result
+
+    model, inputs = stateful._Of(run), (stateful.x(),)
+    before = left(model, inputs)
+    write_trace(model, inputs, tmp_path / "m.htptrace")
+    assert left(model, inputs) == before
 
 
 @pytest.mark.slow
