@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelexport.ir.operators import Category, category
+from modelexport.ir.operators import CARRIERS, Category, category
 from modelexport.passes.evidence.inference.flow import Flow, Kind
-from modelexport.passes.evidence.names.slots import has_weights
+from modelexport.passes.evidence.names.slots import has_weights, weights_of
 
 _LONGEST = 12  # nodes from a product to its bias, a bound on the search: quantised ones have 4 to 8
+_CARRIED = 6  # nodes between a weight and its product that are looked through: a quantised one that is moved has 3
+_SUMS = ("Add", "QLinearAdd")
 _CHAIN = frozenset(
     [
         "QuantizeLinear",
@@ -33,10 +35,10 @@ def products_before_biases(flow: Flow, paths: list[str | None]) -> Found:
     """Products of no telling name, and all between them and a bias that a module adds to them."""
     found: Found = []
     for index, path in enumerate(paths):
-        if path is None or flow.nodes[index].op_type != "Add":
+        if path is None or flow.nodes[index].op_type not in _SUMS:
             continue
-        data = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
-        if len(data) == 1 and len(flow.nodes[index].inputs) == 2 and _other_is_constant(flow, index, data[0]):
+        data = [maker for maker in flow.before[index] if _is_data(flow, maker)]
+        if len(data) == 1 and len(flow.nodes[index].inputs) > 1 and _other_is_constant(flow, index, data[0]):
             found.extend((each, path) for each in _back_to_product(flow, paths, index, path))
     return found
 
@@ -44,7 +46,7 @@ def products_before_biases(flow: Flow, paths: list[str | None]) -> Found:
 def _back_to_product(flow: Flow, paths: list[str | None], bias: int, path: str) -> list[int]:
     """Nodes from the product to before the bias; none where something else is on the way."""
     region: list[int] = []
-    waiting = [maker for maker in flow.before[bias] if flow.kind[maker] >= Kind.DATA]
+    waiting = [maker for maker in flow.before[bias] if _is_data(flow, maker)]
     inside = {bias}
     ends = 0
     while waiting:
@@ -62,7 +64,7 @@ def _back_to_product(flow: Flow, paths: list[str | None], bias: int, path: str) 
         if _weighs(flow, index):
             ends += 1
         elif node.op_type in _CHAIN:
-            waiting.extend(maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA)
+            waiting.extend(maker for maker in flow.before[index] if _is_data(flow, maker))
         else:
             return []
         region.append(index)
@@ -87,11 +89,11 @@ def biases_after_products(
             node = flow.nodes[index]
             if paths[index] is not None or index in taken:
                 sure = len(chain) if paths[index] == path else sure
-                if paths[index] == path and node.op_type == "Add" and not added:
+                if paths[index] == path and node.op_type in _SUMS and not added:
                     added = True  # a copy of the sum may follow
                     continue
                 break
-            if not added and node.op_type == "Add" and any(map(is_bias, node.inputs)):
+            if not added and node.op_type in _SUMS and any(map(is_bias, node.inputs)):
                 chain.append(index)
                 added, sure = True, len(chain)
             elif added and node.op_type == "Identity":
@@ -114,7 +116,7 @@ def _weighs(flow: Flow, index: int) -> bool:
     node = flow.nodes[index]
     if not has_weights(node.op_type) or category(node.op_type) is not Category.COMPUTE:
         return False
-    return any(_is_constant(flow, value) for value in node.inputs if value)
+    return any(_is_constant(flow, value) for value in weights_of(node))
 
 
 def _scales(flow: Flow, index: int) -> bool:
@@ -126,11 +128,23 @@ def _other_is_constant(flow: Flow, index: int, data: int) -> bool:
     return all(value in made or _is_constant(flow, value) for value in flow.nodes[index].inputs if value)
 
 
-def _is_constant(flow: Flow, value: str) -> bool:
+def _is_constant(flow: Flow, value: str, deep: int = _CARRIED) -> bool:
+    """Whether ``value`` is a constant, or a weight: as it is, cast, moved or dequantised."""
     maker = flow.graph.producer(value)
     if maker is None:
         return flow.is_weight(value)
-    return flow.kind[flow.position[maker.id]] == Kind.CONSTANT
+    if flow.kind[flow.position[maker.id]] == Kind.CONSTANT:
+        return True
+    if deep == 0 or category(maker.op_type) not in CARRIERS:
+        return False
+    return all(_is_constant(flow, each, deep - 1) for each in maker.inputs if each)
+
+
+def _is_data(flow: Flow, index: int) -> bool:
+    """Whether a node makes data, and not a weight that is named."""
+    return flow.kind[index] >= Kind.DATA and not all(
+        _is_constant(flow, value) for value in flow.nodes[index].outputs[:1]
+    )
 
 
 def recurrent_without_names(flow: Flow, paths: list[str | None], recurrent: frozenset[str]) -> list[int]:
