@@ -18,6 +18,7 @@ from modelexport.passes.evidence.inference.calibration import CalibrationContext
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.inference.idioms import flattened_products, normalisations
+from modelexport.passes.evidence.inference.joins import joined_in_block
 from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
 from modelexport.passes.evidence.inference.products import (
     behind_recurrent,
@@ -115,7 +116,14 @@ def _weighing(model: Model) -> set[str]:
         if node.attribution is not None and node.attribution.rule.startswith("scheme-")
     ]
     weights = nameless_weights(model, frozenset()) if by_scheme else frozenset()
-    return {path for node, path in by_scheme if any(value in weights for value in weights_of(node))}
+    return {
+        path for node, path in by_scheme if any(value in weights for value in weights_of(node)) or _is_counted(node)
+    }
+
+
+def _is_counted(node: Node) -> bool:
+    """Whether all that a node's module is known by is its number among its like, which only layers have."""
+    return node.attribution is not None and node.attribution.rule.endswith(f"-{ORDER}")
 
 
 def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> tuple[Guess, tuple[str, ...]] | None:
@@ -210,7 +218,7 @@ class _Fill:
         parameters = [index for index, each in held if each.source is Source.PARAMETER]
         for index, path in normalisations(flow, self.paths, parameters):
             self._set(index, path, "norm-growth")
-        counted = [index for index, each in held if each.rule.endswith(f"-{ORDER}")]
+        counted = [index for index, node in enumerate(flow.nodes) if _is_counted(node)]
         for index, path in normalisations(flow, self.paths, counted):
             self._set(index, path, "norm-order")
         for index, path in flattened_products(flow, self.paths):
@@ -275,6 +283,9 @@ class _Fill:
         across = deepest(tree.common(one, other) for one in up for other in down)
         outer = tree.site(down[0]) if len(down) == 1 else None  # what several read is rather made outside of them
         path = deepest((inner, across, outer))
+        block = joined_in_block(self.flow, tree, self.strong, index, up)
+        if block is not None:
+            across = path = block
         if path is not None:
             self._set(index, path, "neighbours" if path == across else "producers" if path == inner else "consumers")
 

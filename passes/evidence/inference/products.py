@@ -166,6 +166,7 @@ def only_moves(flow: Flow, paths: list[str | None], path: str) -> bool:
     """Whether no node that is placed in ``path`` computes anything: what it is made for is among the open nodes."""
     return all(
         category(node.op_type) is not Category.COMPUTE
+        and not any(_is_constant(flow, value) for value in weights_of(node) if node.op_type not in _CHAIN)
         for node, placed in zip(flow.nodes, paths, strict=True)
         if placed == path
     )

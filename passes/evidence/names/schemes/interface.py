@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 MAX_NAME, MAX_DEPTH = 8192, 64
-HELPER, WEIGHT, ORDER = "helper", "weight", "order"  # what a rule ends in where a node's own name doesn't say it
+HELPER, WEIGHT, ORDER, OPERATION = (
+    "helper",
+    "weight",
+    "order",
+    "operation",
+)  # what a rule ends in where a node's own name doesn't say it
 
 
 class Scope(NamedTuple):
@@ -50,6 +55,14 @@ class Scheme(ABC):
     def weight(self, name: str) -> tuple[str, ...] | None:
         """All atoms that come before a weight's own name, or None. Not all of them need to be modules."""
         return None
+
+    def is_made(self, name: str) -> bool:
+        """Whether the converter made a value or weight of this name itself, so that it says nothing either way."""
+        return False
+
+    def is_inside(self, name: str) -> bool:
+        """Whether the converter named a value so inside of one operation of the framework."""
+        return False
 
     def is_inner(self, atom: str) -> bool:
         """Whether ``atom`` at the end of a scope is a function of the framework and no module."""

@@ -38,7 +38,8 @@ def by_weights(scheme: Scheme, read: Mapping[Node, Sequence[str]]) -> dict[str, 
 
     ``read`` has the weights that each node computes with.
     """
-    weights = {weight: scheme.weight(weight) for names in read.values() for weight in names}
+    named = (weight for names in read.values() for weight in names if not scheme.is_made(weight))
+    weights = {weight: scheme.weight(weight) for weight in named}
     found = {weight: atoms for weight, atoms in weights.items() if atoms}
     scopes = set(found.values())
     if len(found) < _FEWEST_WEIGHTS or len(found) < _MOST * len(weights) or len(scopes) < 2:

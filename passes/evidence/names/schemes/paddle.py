@@ -14,6 +14,8 @@ _WEIGHT = re.compile(r"([A-Za-z]\w*?_\d+)\.(?:w|b|bias|weight)_\d+(?:\W.*|_\w*)?
 _VALUE = re.compile(r"([A-Za-z]\w*?_\d+)\.tmp_\d+(?:\W.*|_\w*)?")
 _ORDER = re.compile(r"p2o\.pd_op\.(\w*?norm\w*?)_?\.(\d+)\.\d+")
 
+_MADE = re.compile(r"(?:helper|auto|p2o)\.\w+\.")
+
 
 class Paddle(Scheme):
     """Counters of layers."""
@@ -26,6 +28,14 @@ class Paddle(Scheme):
         """See the base class."""
         match = _VALUE.fullmatch(name)
         return Scope((match[1],), "") if match is not None else None
+
+    def is_made(self, name: str) -> bool:
+        """See the base class."""
+        return _MADE.match(name) is not None
+
+    def is_inside(self, name: str) -> bool:
+        """See the base class."""
+        return name.startswith("helper.")
 
     def order(self, name: str) -> Scope | None:
         """See the base class."""

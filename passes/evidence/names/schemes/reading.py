@@ -14,8 +14,9 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.catalogue import schemes
-from modelexport.passes.evidence.names.schemes.interface import HELPER, ORDER, WEIGHT, Scheme, Scope
+from modelexport.passes.evidence.names.schemes.interface import HELPER, OPERATION, ORDER, WEIGHT, Scheme, Scope
 from modelexport.passes.evidence.names.schemes.judging import FEWEST, by_names, by_weights
+from modelexport.passes.evidence.names.schemes.operations import operations
 from modelexport.passes.evidence.names.schemes.tree import Atoms, ScopeTree, path_of
 from modelexport.passes.evidence.names.slots import has_weights, weights_of
 
@@ -114,6 +115,17 @@ class Reading:
                 self.placed[node] = found
                 if any(self._fingerprint(value) for value in self._weights(node)):
                     self.owners.add(found.path)
+        self._join(nodes, scheme, tree)
+
+    def _join(self, nodes: Sequence[Node], scheme: Scheme, tree: ScopeTree) -> None:
+        """One operation is one module's. Where it computes with weights of several, it stands for what they are in."""
+        for group in operations(scheme, nodes):
+            read = (value for node in group for value in node.inputs if value in self._tensors)
+            owners = [tree.of_weight(atoms) for value in read if (atoms := scheme.weight(value))]
+            if len(set(owners)) > 1:
+                path = path_of(owners[-1])
+                for node in group:
+                    self.placed[node] = Placed(path, f"scheme-{scheme.name}-{OPERATION}", True)
 
     def _own_or_before(self, scheme: Scheme, node: Node) -> Scope | None:
         own = scheme.scope(node.name, node.op_type)
