@@ -244,3 +244,26 @@ def test_a_body_is_never_surer_than_its_owner() -> None:
     ContextInheritance().run(model, PassContext())
     inside = [node.attribution for node in model.nodes() if node is not owner]
     assert [(found.path, found.confidence) for found in inside] == [("block", 0.3)] * 2
+
+
+_RESIDUAL = """
+agraph (float[2,2] X) => (float[2,2] Y)
+<float[2,2] "layers.0.attn.fc.weight" = {1,2,3,4}, float[2] "layers.0.norm.weight" = {1,2}, float[2] eps = {3,4},
+ float[2,2] "layers.1.attn.fc.weight" = {2,2,3,4}, float[2] "layers.1.norm.weight" = {2,2}> {
+    a = MatMul (X, "layers.0.attn.fc.weight")    # scope: layers.0.attn.fc
+    g = Tanh (a)                                 # scope: layers.0.attn
+    h = Add (a, g)
+    n = Mul (h, "layers.0.norm.weight")          # scope: layers.0.norm
+    b = MatMul (n, "layers.1.attn.fc.weight")    # scope: layers.1.attn.fc
+    i = Add (b, n)
+    Y = Mul (i, "layers.1.norm.weight")          # scope: layers.1.norm
+}
+"""
+
+
+def test_a_sum_that_a_norm_reads_is_the_blocks() -> None:
+    model = make_model(_RESIDUAL)
+    run_pass(PASS, model)
+    held = {node.first_output: node.attribution for node in model.nodes()}
+    assert held["h"] is not None and held["h"].path == "layers.0"
+    assert held["i"] is not None and held["i"].path == "layers.1"

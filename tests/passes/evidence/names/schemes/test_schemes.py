@@ -299,3 +299,35 @@ def test_a_scheme_that_is_none_is_an_error_that_names_it(monkeypatch: pytest.Mon
     finally:
         monkeypatch.undo()
         catalogue.schemes.cache_clear()
+
+
+_STACKED = """
+agraph (float[2,2] X) => (float[2,2] Y)
+<float[2,2] "cell_0.w_0" = {1,2,3,4}, float[2,2] "cell_1.w_0" = {4,3,2,1}, float[2,2] "linear_0.w_0" = {1,1,2,2},
+ float[2] "helper.reshape.7" = {1,2}, float[2] "helper.reshape.8" = {2,2}, float[2] "auto.cast.9" = {2,3}> {
+    ["MatMul.0"] "MatMul.1" = MatMul (X, "cell_0.w_0")
+    ["Transpose.0"] "helper.transpose.0" = Transpose ("MatMul.1")
+    ["MatMul.2"] "MatMul.3" = MatMul ("helper.transpose.0", "cell_1.w_0")
+    ["Transpose.1"] "helper.transpose.1" = Transpose ("MatMul.3")
+    ["Identity.0"] "p2o.pd_op.rnn.0.0" = Identity ("helper.transpose.1")
+    ["Mul.0"] "Mul.1" = Mul ("p2o.pd_op.rnn.0.0", "helper.reshape.7")
+    ["Add.0"] "Add.1" = Add ("Mul.1", "helper.reshape.8")
+    ["Sub.0"] "p2o.pd_op.x.0.0" = Sub ("Add.1", "auto.cast.9")
+    ["MatMul.4"] Y = MatMul ("p2o.pd_op.x.0.0", "linear_0.w_0")
+}
+"""
+
+
+def test_what_a_converter_made_of_one_operation_is_one_modules() -> None:
+    """Names of the converter's own neither speak against the scheme nor end an operation."""
+    found = places(_STACKED)
+    operation = ("MatMul.1", "helper.transpose.0", "MatMul.3", "helper.transpose.1", "p2o.pd_op.rnn.0.0")
+    assert {found[value] for value in operation} == {("cell_1", "scheme-paddle-operation")}
+    assert found["Y"] == ("linear_0", "scheme-paddle-weight")
+    assert found["Mul.1"] is None and found["p2o.pd_op.x.0.0"] is None
+
+
+def test_operations_with_names_of_the_framework_between_them_are_several() -> None:
+    found = places(_STACKED.replace("helper.transpose.0", "p2o.pd_op.transpose.0.0"))
+    assert found["MatMul.1"] == ("cell_0", "scheme-paddle-weight")
+    assert found["MatMul.3"] == ("cell_1", "scheme-paddle-weight")
