@@ -22,10 +22,15 @@ Colour = Callable[[Node], Hashable]
 
 @dataclass(slots=True)
 class Alignment:
-    """Pairs of nodes, at every depth, looked up from either side."""
+    """Pairs of nodes, at every depth, looked up from either side.
+
+    Attributes:
+        labels: equal for two matched nodes of one module, operator and attributes (bodies apart).
+    """
 
     forward: dict[Node, Node] = field(default_factory=dict)
     backward: dict[Node, Node] = field(default_factory=dict)
+    labels: dict[Node, int] = field(default_factory=dict)
 
     def add(self, a: Node, b: Node) -> None:
         """Match two nodes."""
@@ -77,24 +82,30 @@ class _Matching:
     def __init__(self, scopes: Scopes, found: Alignment) -> None:
         self.scopes, self.found = scopes, found
         self.left, self.right = scopes.left, scopes.right
-        self.sources, self.readers = scopes.sources, scopes.readers
+        self.sources = scopes.sources
         self.labels, self.places = scopes.labels, scopes.places
         self.rest = dict.fromkeys(self.left), dict.fromkeys(self.right)  # those without a match
         self.changed: deque[tuple[Node, Node]] = deque()  # matches to be passed on to readers
         self.backward: deque[tuple[Node, Node]] = deque()  # matches to be passed on to sources
+        self.again: dict[Made, Made] = {}  # matched values of which another reader was matched
         self.doubtful: list[tuple[Node, Node]] = []  # of one label, and their own sources say otherwise
 
     def match(self) -> None:
         """Fill the alignment with the nodes of these scopes."""
+        self.found.labels.update(self.labels)
         colours = Colours(self.scopes, self.found.number_of)
         for colour in self._while_open(colours):
             self._unique(colour)
+        if not self.rest[0] or not self.rest[1]:
+            return
         self._anchor(self.labels)
         self._settle(self.labels)
         for colour in self._while_open(colours):
             self._ties(colour)
         self._accept_doubtful()
         self._settle(self.labels)
+        if not self.rest[0] or not self.rest[1]:
+            return
         self._anchor(self.places)
         self._settle(self.places)
         self._by_place()
@@ -159,17 +170,35 @@ class _Matching:
         What a node reads makes it the same node more than who reads it, so that swapped inputs are a change of the
         reader and not of what it reads.
         """
-        while self.changed or self.backward:
+        if not self.rest[0] or not self.rest[1]:
+            for queue in (self.changed, self.backward, self.again):
+                queue.clear()
+        while self.changed or self.backward or self.again:
             if self.changed:
                 one, other = self.changed.popleft()
                 self.backward.append((one, other))
-                for mine, theirs in zip(self.readers[one], self.readers[other], strict=False):
+                for mine, theirs in zip(self.scopes.readers[one], self.scopes.readers[other], strict=False):
                     self._match_readers(mine, theirs, labels)
+                continue
+            if not self.backward:
+                self._settle_others(labels)
                 continue
             one, other = self.backward.popleft()
             for left, right in zip(self.sources[one], self.sources[other], strict=False):
                 if isinstance(left, Made) and isinstance(right, Made) and left.slot == right.slot:
-                    self._match_if_alike(left.node, right.node, labels)
+                    if self.found.forward.get(left.node) is right.node:
+                        self.again[left] = right
+                    else:
+                        self._match_if_alike(left.node, right.node, labels)
+
+    def _settle_others(self, labels: dict[Node, int]) -> None:
+        """Look again at who else reads what matched nodes read: one of them may be without another candidate now."""
+        waiting = list(self.again.items())
+        self.again.clear()
+        for left, right in waiting:
+            mine, theirs = self.scopes.readers.get(left.node), self.scopes.readers.get(right.node)
+            if mine and theirs and len(mine[left.slot]) <= _MANY:
+                self._match_readers(mine[left.slot], theirs[right.slot], labels)
 
     def _match_readers(
         self, mine: list[tuple[Node, int]], theirs: list[tuple[Node, int]], labels: dict[Node, int]
@@ -186,7 +215,9 @@ class _Matching:
                 others.setdefault((labels[node], slot), []).append(node)
         for key, nodes in candidates.items():
             if len(nodes) == 1 and len(others.get(key, ())) == 1:
-                self._pair(nodes[0], others[key][0])
+                one, other = nodes[0], others[key][0]  # they may read the value at another slot too
+                if one not in self.found.forward and other not in self.found.backward:
+                    self._pair(one, other)
 
     def _match_if_alike(self, one: Node, other: Node, labels: dict[Node, int]) -> None:
         if one not in self.scopes.inside or other not in self.scopes.inside or labels[one] != labels[other]:
@@ -245,10 +276,10 @@ class _Matching:
         for slot, source in enumerate(self.sources[one]):
             if isinstance(source, Made):
                 image = self.found.forward.get(source.node)
-                rows = self.readers.get(image, []) if image is not None else []
+                rows = self.scopes.readers.get(image, []) if image is not None else []
                 if source.slot < len(rows) and len(rows[source.slot]) <= _MANY:
                     yield from (reader for reader, at in rows[source.slot] if at == slot)
-        for readers in self.readers[one]:
+        for readers in self.scopes.readers[one]:
             for reader, slot in readers:
                 twin = self.found.forward.get(reader)
                 if twin is not None and 0 <= slot < len(twin.inputs):

@@ -40,7 +40,7 @@ class Scopes:
         self.inside = {*self.left, *self.right}
         self.sources = {node: a.sources(node) for node in self.left}
         self.sources.update((node, b.sources(node)) for node in self.right)
-        self.readers = self._readers()
+        self._readers: dict[Node, list[list[tuple[Node, int]]]] = {}
         self.numbers: dict[Hashable, int] = {}
         self.labels: Colouring = {}
         self.places: Colouring = {}
@@ -59,15 +59,22 @@ class Scopes:
         """The side that a node of these scopes is of."""
         return self.a if node.graph is self.graphs[0] else self.b
 
-    def _readers(self) -> dict[Node, list[list[tuple[Node, int]]]]:
+    @property
+    def readers(self) -> dict[Node, list[list[tuple[Node, int]]]]:
+        """Readers, found when they are asked for first: like models need none."""
+        if not self._readers:
+            self._readers = self._find_readers()
+        return self._readers
+
+    def _find_readers(self) -> dict[Node, list[list[tuple[Node, int]]]]:
         readers: dict[Node, list[list[tuple[Node, int]]]] = {
             node: [[] for _ in node.outputs] for node in (*self.left, *self.right)
         }
         for node in (*self.left, *self.right):
+            inputs = len(node.inputs)
             for slot, source in enumerate(self.sources[node]):
                 if isinstance(source, Made) and source.node in readers:
-                    at = slot if slot < len(node.inputs) else CAPTURE
-                    readers[source.node][source.slot].append((node, at))
+                    readers[source.node][source.slot].append((node, slot if slot < inputs else CAPTURE))
         return readers
 
 
@@ -84,8 +91,15 @@ class Colours:
         self._given_out = [self._outputs(graph) for graph in scopes.graphs]
         self.base: Colouring = {node: scopes.number(self._base(node)) for node in (*scopes.left, *scopes.right)}
         self.above = self._above()
-        self.below = self._below()
+        self._below: Colouring = {}
         self._rounds: list[Colouring] = []
+
+    @property
+    def below(self) -> Colouring:
+        """Colours by what depends on a node; made when they are asked for, as those of the rounds are."""
+        if not self._below:
+            self._below = self._find_below()
+        return self._below
 
     @property
     def rounds(self) -> list[Colouring]:
@@ -99,8 +113,9 @@ class Colours:
 
         What a node is made of says more than what is made of it: swapped inputs are a change of the reader.
         """
-        above, below = self.above, self.below
+        above = self.above
         yield above.__getitem__
+        below = self.below
         yield lambda node: (above[node], below[node])
         yield below.__getitem__
         for colours in reversed(self.rounds):
@@ -140,7 +155,7 @@ class Colours:
             found[node] = scopes.number(("above", self.base[node], tuple(reads)))
         return found
 
-    def _below(self) -> Colouring:
+    def _find_below(self) -> Colouring:
         scopes = self._scopes
         found: Colouring = {}
         for node in (*reversed(scopes.left), *reversed(scopes.right)):

@@ -23,8 +23,10 @@ from modelexport.analysis.difference.sources import Constant, Side
 from modelexport.analysis.difference.weights import compare
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
 from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.selection import Selector
@@ -59,8 +61,9 @@ def diff_models(
         InputError: a file, or the data of a weight that is compared, can't be read.
         ConfigError: the selector matches nothing in either model.
     """
-    sides = (Side(attributed(a), tuple((rename or {}).items())), Side(attributed(b)))
-    return _Report(sides, select, frozenset(ignore), atol, rtol).made()
+    with without_gc():
+        sides = (Side(attributed(a), tuple((rename or {}).items())), Side(attributed(b)))
+        return _Report(sides, select, frozenset(ignore), atol, rtol).made()
 
 
 class _Report:
@@ -73,6 +76,8 @@ class _Report:
         self.modules: dict[str, ModuleDiff] = {}
         self.same_nodes = self.same_weights = 0
         self._keys: dict[Node, str] = {}
+        self._outputs = frozenset(self.a.model.main.outputs)
+        self._opsets: dict[tuple[Scope, str], int] = {}
         self._chosen: set[Node] | None = None
         self._types: dict[Any, dict[str, onnx.ValueInfoProto]] = {}
         self._compared: set[tuple[Constant, Constant]] = set()
@@ -119,7 +124,8 @@ class _Report:
 
     def _pair(self, one: Node, other: Node) -> None:
         module = self._module(self.b.path(other))
-        attributes = {} if "attributes" in self.ignore else _attribute_changes(one, other)
+        alike = self.found.labels.get(one) == self.found.labels.get(other)
+        attributes = {} if alike or "attributes" in self.ignore else _attribute_changes(one, other)
         inputs: list[tuple[int, str, str]] = []
         left, right = self.a.sources(one), self.b.sources(other)
         names = [(*one.inputs, *one.captures), (*other.inputs, *other.captures)]
@@ -133,8 +139,7 @@ class _Report:
                 values = [readable(of[slot]) if slot < len(of) else "" for of in names]
                 inputs.append((slot, values[0], values[1]))
         version = self._version(one, other)
-        same_domain = _domain(one) == _domain(other)
-        if attributes or inputs or version or not same_domain:
+        if attributes or inputs or version or not (alike or _domain(one) == _domain(other)):
             change = NodeChange(self._ref(self.a, one), self._ref(self.b, other), attributes, tuple(inputs), version)
             module.changed.append(change)
         else:
@@ -167,13 +172,17 @@ class _Report:
         )
 
     def _shapes(self, module: ModuleDiff, one: Node, other: Node) -> None:
-        boundary = one.graph.kind == "main"
+        given_out = self._given_out(one)
         for left, right in zip(one.outputs, other.outputs, strict=False):
-            if boundary and left in one.graph.outputs:
+            if left in given_out:
                 continue  # said of the model
             x, y = self._type(one, left), self._type(other, right)
             if x is not None and y is not None and types_differ(x, y):
                 module.shapes.append(ShapeChange(readable(left), readable(right), (type_text(x), type_text(y))))
+
+    def _given_out(self, node: Node) -> frozenset[str]:
+        """What the model gives out, for nodes of the main graph."""
+        return self._outputs if node.graph.kind == "main" else frozenset()
 
     def _type(self, node: Node, value: str) -> onnx.ValueInfoProto | None:
         graph = node.graph
@@ -189,11 +198,20 @@ class _Report:
     def _version(self, one: Node, other: Node) -> tuple[int, int] | None:
         if _domain(one) != _domain(other):
             return None
+        opsets = self._opset(self.a, one), self._opset(self.b, other)
+        if opsets[0] == opsets[1] and one.op_type == other.op_type:
+            return None
         versions = [
-            _since(node.op_type, _domain(node), opsets_of(side.model, node))
-            for side, node in ((self.a, one), (self.b, other))
+            _since(node.op_type, _domain(node), opset) for node, opset in zip((one, other), opsets, strict=True)
         ]
         return (versions[0], versions[1]) if versions[0] != versions[1] and all(versions) else None
+
+    def _opset(self, side: Side, node: Node) -> int:
+        key = node.graph, node.domain
+        found = self._opsets.get(key)
+        if found is None:
+            found = self._opsets[key] = opsets_of(side.model, node)
+        return found
 
     def _wanted(self, *nodes: Node) -> bool:
         return self._chosen is None or any(node in self._chosen for node in nodes)

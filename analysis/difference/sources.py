@@ -6,8 +6,9 @@ A Constant node and an initializer of the same content are one thing here: a con
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import onnx
 
@@ -18,6 +19,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
+_BLOCK = 1 << 24  # bytes that are read at a time
 _SMALL = 4096  # bytes of a constant whose content tells nodes apart from the start; larger ones only break ties
 
 
@@ -69,8 +71,8 @@ class Side:
         self.model = model
         self.weights = Weights(model)
         self._rename = sorted(rename, key=lambda pair: -len(pair[0]))
-        self._constants: dict[Scope, dict[str, Constant]] = {}
-        self._givens: dict[Scope, dict[str, Given]] = {}
+        self._values: dict[Scope, dict[str, Source]] = {}
+        self._sources: dict[Node, Sequence[Source]] = {}
         self._digests: dict[Constant, str] = {}
 
     def nodes(self, graph: Scope) -> list[Node]:
@@ -96,26 +98,26 @@ class Side:
                 return (new + path[len(old) :]).removeprefix(".")
         return path
 
-    def sources(self, node: Node) -> list[Source]:
+    def sources(self, node: Node) -> Sequence[Source]:
         """Of every input slot, then of every value that the node's bodies capture."""
-        return [self.source(node.graph, value) for value in (*node.inputs, *node.captures)]
+        found = self._sources.get(node)
+        if found is None:
+            graph = node.graph
+            known = self._values_of(graph)
+            found = self._sources[node] = [
+                known[value] if value in known else self._outer(graph, value)
+                for value in (*node.inputs, *node.captures)
+            ]
+        return found
 
     def source(self, graph: Scope, value: str) -> Source:
         """Where a value comes from, as ``graph`` sees it."""
-        scope: Scope | None = graph if value else None
-        while scope is not None:
-            maker = scope.producer(value)
-            if maker is not None:
-                found = self._constants_of(scope).get(value)
-                return found if found is not None else Made(maker, maker.outputs.index(value))
-            found = self._constants_of(scope).get(value)
-            if found is not None:
-                return found
-            given = self._givens_of(scope).get(value)
-            if given is not None:
-                return given
-            scope = scope.parent
-        return None
+        known = self._values_of(graph)
+        return known[value] if value in known else self._outer(graph, value)
+
+    def _outer(self, graph: Scope, value: str) -> Source:
+        around = graph.parent
+        return self.source(around, value) if around is not None and value else None
 
     def outline(self, constant: Constant) -> object:
         """What tells a constant apart without reading much: its content where it is small, else type and shape."""
@@ -137,39 +139,42 @@ class Side:
             self._digests[constant] = found
         return found
 
-    def blocks(self, constant: Constant, size: int = 1 << 24) -> Sequence[memoryview | bytes]:
-        """The bytes of a constant, mapped where they are in a file of their own. Raises InputError."""
+    def blocks(self, constant: Constant) -> Iterator[memoryview | bytes]:
+        """The bytes of a constant in blocks; external ones are read block by block. Raises InputError."""
         tensor = constant.tensor
-        if isinstance(tensor, onnx.TensorProto) and tensor.data_location == EXTERNAL:
-            data = self.weights.raw(tensor)
-        elif isinstance(tensor, onnx.TensorProto) and tensor.HasField("raw_data"):
+        if is_external(tensor):
+            yield from self.weights.stream(tensor, _BLOCK)
+            return
+        if isinstance(tensor, onnx.TensorProto) and tensor.HasField("raw_data"):
             data = memoryview(tensor.raw_data)
         else:
             array = self.weights.array(tensor)
             data = memoryview(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
-        return [data[start : start + size] for start in range(0, len(data), size)]
+        yield from (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
 
-    def _constants_of(self, scope: Scope) -> dict[str, Constant]:
-        found = self._constants.get(scope)
+    def _values_of(self, scope: Scope) -> dict[str, Source]:
+        """Every value that a scope itself defines; what a node makes goes before an initializer of the same name."""
+        found = self._values.get(scope)
         if found is None:
-            found = self._constants[scope] = {}
+            found = self._values[scope] = {"": None}
+            keys: Sequence[str | int] = scope.inputs if scope.kind == "main" else range(len(scope.inputs))
+            found.update((name, Given(scope, key)) for name, key in zip(scope.inputs, keys, strict=True) if name)
             if isinstance(scope.proto, onnx.GraphProto):
                 tensors: list[onnx.TensorProto | onnx.SparseTensorProto] = list(scope.proto.initializer)
                 tensors += scope.proto.sparse_initializer
-                for name, tensor in zip(scope.initializers, tensors, strict=True):
-                    found.setdefault(name, Constant(name, tensor))
+                pairs = reversed(list(zip(scope.initializers, tensors, strict=True)))  # the first of a name counts
+                found.update((name, Constant(name, tensor)) for name, tensor in pairs if name)
             for node in scope.nodes:
-                if is_constant(node) and (made := constant_tensor(node)) is not None:
-                    found.setdefault(node.outputs[0], Constant(node.outputs[0], made))
+                made = constant_tensor(node) if is_constant(node) else None
+                for slot, value in enumerate(node.outputs):
+                    if value and scope.producer(value) is node:
+                        found[value] = Constant(value, made) if made is not None else Made(node, slot)
         return found
 
-    def _givens_of(self, scope: Scope) -> dict[str, Given]:
-        found = self._givens.get(scope)
-        if found is None:
-            keys: Sequence[str | int] = scope.inputs if scope.kind == "main" else range(len(scope.inputs))
-            found = {name: Given(scope, key) for name, key in zip(scope.inputs, keys, strict=True)}
-            self._givens[scope] = found
-        return found
+
+def is_external(tensor: onnx.TensorProto | onnx.SparseTensorProto) -> TypeGuard[onnx.TensorProto]:
+    """Whether a tensor's data is in a file of its own."""
+    return isinstance(tensor, onnx.TensorProto) and tensor.data_location == EXTERNAL
 
 
 def is_constant(node: Node) -> bool:

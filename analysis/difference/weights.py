@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
-from modelexport.analysis.difference.sources import Constant, Side
+from modelexport.analysis.difference.sources import Constant, Side, is_external
 from modelexport.ir.arrays import Array
+from modelexport.ir.io.weights import tensor_bytes
 
 _BLOCK = 1 << 20  # elements
+_KNOWN = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +49,81 @@ def compare(
     elements = math.prod(left.shape)
     if left.shape != right.shape or left.dtype != right.dtype:
         return Deviation(elements, None, None, None)
-    if _same_bytes(a, left, b, right):
-        return None
-    one, other = a.weights.array(left.tensor), b.weights.array(right.tensor)
-    if one.dtype.kind in "OUS":
-        differing = int(np.count_nonzero(one != other))
+    if left.dtype not in _KNOWN:
+        a.weights.array(left.tensor)
+    one, other = _Elements(a, left), _Elements(b, right)
+    if one.is_text:
+        differing = int(np.count_nonzero(one.whole() != other.whole()))
         return Deviation(elements, differing, None, None) if differing else None
-    return _numbers(one.reshape(-1), other.reshape(-1), atol, rtol)
+    pairs = zip(one.blocks(), other.blocks(), strict=True)
+    if all(np.array_equal(x.view(np.uint8), y.view(np.uint8)) for x, y in pairs):
+        return None
+    return _numbers(one, other, atol, rtol)
 
 
-def _same_bytes(a: Side, left: Constant, b: Side, right: Constant) -> bool:
-    mine, theirs = a.blocks(left), b.blocks(right)
-    if len(mine) != len(theirs):
-        return False
-    pairs = zip(mine, theirs, strict=True)  # as arrays: memoryviews are compared element by element
-    return all(
-        len(x) == len(y) and np.array_equal(np.frombuffer(x, np.uint8), np.frombuffer(y, np.uint8)) for x, y in pairs
-    )
+class _Elements:
+    """A constant's elements, block by block and as often as asked. Data in a file is read anew each time."""
+
+    def __init__(self, side: Side, constant: Constant) -> None:
+        self._side, self._tensor = side, constant.tensor
+        self._data: bytes | None = None
+        self._array: Array | None = None
+        self.is_text = constant.dtype == onnx.TensorProto.STRING
+        if not self.is_text and not is_external(constant.tensor):
+            if isinstance(constant.tensor, onnx.TensorProto) and constant.tensor.HasField("raw_data"):
+                self._data = constant.tensor.raw_data
+                fits = constant.dtype in _KNOWN and len(self._data) == tensor_bytes(constant.tensor)
+                self._data = self._data if fits else None
+            if self._data is None:
+                self._array = np.ascontiguousarray(self.whole())
+
+    def whole(self) -> Array:
+        """All elements, flat. Raises InputError."""
+        return self._side.weights.array(self._tensor).reshape(-1)
+
+    def blocks(self) -> Iterator[Array]:
+        """Some elements at a time; blocks of two constants of one type and shape are of one size."""
+        if self._array is not None:
+            yield from (self._array[start : start + _BLOCK] for start in range(0, self._array.size, _BLOCK))
+            return
+        tensor = self._tensor
+        assert isinstance(tensor, onnx.TensorProto)
+        left = math.prod(tensor.dims)
+        for data in self._bytes(tensor):
+            count = min(left, 8 * len(data) // _bits(tensor.data_type))
+            left -= count
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+            if dtype.isbuiltin == 1 and _bits(tensor.data_type) == 8 * dtype.itemsize:
+                yield np.frombuffer(data, dtype.newbyteorder("<"))
+            else:
+                part = onnx.TensorProto(dims=[count], data_type=tensor.data_type, raw_data=bytes(data))
+                yield np.ascontiguousarray(numpy_helper.to_array(part))
+
+    def _bytes(self, tensor: onnx.TensorProto) -> Iterator[bytes | memoryview]:
+        size = _BLOCK * max(_bits(tensor.data_type), 8) // 8
+        if self._data is None:
+            yield from self._side.weights.stream(tensor, size)
+            return
+        data = memoryview(self._data)
+        yield from (data[start : start + size] for start in range(0, len(data), size))
 
 
-def _numbers(one: Array, other: Array, atol: float, rtol: float) -> Deviation | None:
-    differing, largest, square, norm = 0, 0.0, 0.0, 0.0
-    for start in range(0, one.size, _BLOCK):
-        left, right = one[start : start + _BLOCK], other[start : start + _BLOCK]
+@cache
+def _bits(data_type: int) -> int:
+    """Bits that one element takes."""
+    return tensor_bytes(onnx.TensorProto(data_type=data_type, dims=[8]))
+
+
+def _numbers(one: _Elements, other: _Elements, atol: float, rtol: float) -> Deviation | None:
+    elements, differing, largest, square, norm = 0, 0, 0.0, 0.0, 0.0
+    for left, right in zip(one.blocks(), other.blocks(), strict=True):
+        elements += left.size
         x = _wide(left)
         magnitude = np.abs(x)
         if not np.isfinite(magnitude).all():
             magnitude = np.where(np.isfinite(magnitude), magnitude, 0.0)
         norm += float(np.dot(magnitude, magnitude))
-        if left.tobytes() == right.tobytes():
+        if np.array_equal(left.view(np.uint8), right.view(np.uint8)):
             continue
         y = _wide(right)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -86,7 +138,7 @@ def _numbers(one: Array, other: Array, atol: float, rtol: float) -> Deviation | 
     if not differing:
         return None
     relative = math.sqrt(square) / math.sqrt(norm) if norm else math.sqrt(square)
-    return Deviation(one.size, differing, largest, relative)
+    return Deviation(elements, differing, largest, relative)
 
 
 def _wide(values: Array) -> Array:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -152,17 +153,45 @@ class Weights:
         """
         ref = data_ref(tensor)
         data = self._mapped(ref.location)
-        end = len(data)
+        return data[ref.offset : self._end(tensor, ref, len(data), expected)]
+
+    def stream(self, tensor: onnx.TensorProto, size: int) -> Iterator[bytes]:
+        """The bytes of an external tensor in blocks of ``size``: read and not mapped, so that no more is held.
+
+        Raises:
+            InputError: as :meth:`raw`; or the file can't be read to the end.
+        """
+        ref = data_ref(tensor)
+        path = self._path(ref.location)
+        try:
+            with open(path, "rb") as file:
+                end = self._end(tensor, ref, os.fstat(file.fileno()).st_size, tensor_bytes(tensor))
+                file.seek(ref.offset)
+                for start in range(ref.offset, end, size):
+                    block = file.read(min(size, end - start))
+                    if len(block) < min(size, end - start):
+                        raise self._error(tensor, f"ends at byte {end} of a file that became shorter", ref.location)
+                    yield block
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def _end(self, tensor: onnx.TensorProto, ref: DataRef, size: int, expected: int | None) -> int:
+        """Where a tensor's bytes end in a file of ``size`` bytes."""
+        end = size
         if ref.length is not None:
             end = ref.offset + ref.length
         elif expected is not None:
             end = ref.offset + expected
         if expected is not None and end - ref.offset != expected:
             raise self._error(tensor, f"needs {expected} bytes and has {end - ref.offset}", ref.location)
-        if not ref.offset <= end <= len(data):
-            what = pointer(bytes(data[:_POINTER]))
-            raise self._error(tensor, f"ends at byte {end} of a file of {len(data)}{what}", ref.location)
-        return data[ref.offset : end]
+        if not ref.offset <= end <= size:
+            what = pointer(self._head(ref.location))
+            raise self._error(tensor, f"ends at byte {end} of a file of {size}{what}", ref.location)
+        return end
+
+    def _head(self, location: str) -> bytes:
+        with open(self._path(location), "rb") as stream:
+            return stream.read(_POINTER)
 
     def size(self, tensor: onnx.TensorProto) -> int:
         """Number of bytes that an external tensor has in its file."""
@@ -172,20 +201,27 @@ class Weights:
         found = self._maps.get(location)
         if found is not None:
             return found
+        path = self._path(location)
+        try:
+            with open(path, "rb") as stream:
+                size = os.fstat(stream.fileno()).st_size
+                mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+        except (OSError, ValueError) as error:
+            raise self._unreadable(path, error) from error
+        self._maps[location] = mapped
+        return mapped
+
+    def _path(self, location: str) -> Path:
         if not self._allow_outside and is_outside(self._model, location):
             raise InputError(f"{self._label}: external data {shown(location)} is outside the model's folder")
         base = self._model.base_dir
         if base is None:
             raise InputError(f"{self._label}: external data {shown(location)}: the model was not read from a file")
-        try:
-            with open(base / location, "rb") as stream:
-                size = os.fstat(stream.fileno()).st_size
-                mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{self._label}: external data {shown(str(base / location))}: {reason}") from error
-        self._maps[location] = mapped
-        return mapped
+        return base / location
+
+    def _unreadable(self, path: Path, error: Exception) -> InputError:
+        reason = getattr(error, "strerror", None) or error
+        return InputError(f"{self._label}: external data {shown(str(path))}: {reason}")
 
     def _dense(self, tensor: onnx.SparseTensorProto) -> Array:
         values, indices = self.array(tensor.values), self.array(tensor.indices)
