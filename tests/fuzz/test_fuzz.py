@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fuzz_running
+import psutil
 import pytest
 from fuzz_targets import TARGETS, check, kept, number_of_commands
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 EXAMPLES = int(os.environ.get("MODELEXPORT_FUZZ_EXAMPLES", "0"))
+MEMORY = 6 << 30  # bytes beyond those that the tests have
 PATIENCE = 60  # seconds for one example
 
 
@@ -29,6 +31,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("fuzz")
     fuzz_running.prepare(made)
     return made
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded() -> Iterator[None]:
+    """What an example says of sizes must not fill the memory: an allocation that is refused is one line as well."""
+    try:
+        import resource
+    except ImportError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import fuzz_examples as examples
@@ -68,7 +69,15 @@ def _config(path: Path) -> object:
     """What export does with a configuration before it has a model, and with specifications of its inputs."""
     from modelexport.cli.config import load_config
 
-    return load_config(path)
+    config = load_config(path)
+    if find_spec("torch") is not None:
+        from modelexport.frontend.inputs.example_inputs import from_specs
+        from modelexport.frontend.inputs.options import read_options
+
+        from_specs(config.pop("input_specs", {}))
+        torch_knows = ("opset_version", "input_names", "output_names", "dynamic_axes", "do_constant_folding")
+        read_options(config.get("exporter", "auto"), {key: config[key] for key in torch_knows if key in config})
+    return config
 
 
 def _manifest(path: Path) -> object:
