@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,32 @@ def test_jobs_are_spread_over_workers(backend: str, tmp_path: Path) -> None:
     found = scheduled(backend, note_process, tmp_path, ["a", "b", "c", "d"])
     pids = {line["pid"] for line in found.values()}
     assert set(found) == {"a", "b", "c", "d"} and len(pids) >= 2 and os.getpid() not in pids
+
+
+CLUSTERS = {
+    "dask": "from distributed import LocalCluster; c = LocalCluster(n_workers=2, threads_per_worker=1, "
+    "dashboard_address=None); print(c.scheduler_address, flush=True); input()",
+    "ray": "import ray; c = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False); "
+    "print(c.address_info['gcs_address'], flush=True); input()",
+}
+
+
+def test_jobs_go_to_a_cluster_that_is_there(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # both are this test's, and know no token of each other
+    program = tmp_path / "cluster.py"
+    program.write_text(f"if __name__ == '__main__':\n    {CLUSTERS[backend]}\n")
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdout is not None
+        address = next(line.strip() for line in cluster.stdout if re.search(r":\d+$", line.strip()))
+        jobs = [(str(tmp_path), name) for name in "abc"]
+        found = {job[1]: line for job, line in run(backend, address, 2, False, print, note_process, jobs)}
+        pids = {line["pid"] for line in found.values()}
+        assert set(found) == set("abc") and os.getpid() not in pids
+        if backend == "dask":  # ray's workers are nobody's children
+            assert pids <= {one.pid for one in psutil.Process(cluster.pid).children(recursive=True)}
+        assert cluster.poll() is None, "the cluster is not ours to end"
 
 
 def test_a_killed_workers_job_is_taken_up_again(backend: str, tmp_path: Path) -> None:
