@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import CARRIERS, category
@@ -32,7 +33,9 @@ class Owners:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._declared = any(module.cls for module in model.modules)
+        # what tags alone tell of modules is no list of all that there are
+        told = {module.path for module in parts_of(model, []).told()}
+        self._declared = any(module.cls and module.path not in told for module in model.modules)
         self._known = {module.path for module in model.modules}
         for node in model.nodes():
             if node.attribution is not None:

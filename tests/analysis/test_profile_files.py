@@ -269,7 +269,7 @@ def test_speedscope_has_a_stack_for_each_node(write):
     assert (drawn["type"], drawn["unit"], drawn["endValue"]) == ("sampled", "microseconds", 103)
     stacks = [[names[index] for index in sample] for sample in drawn["samples"]]
     assert stacks == [
-        ["/M", "enc.a", "Relu n0"], ["/M", "enc.b", "Neg n1"], ["/M", "Relu n2"], ["/M", "dec", "Abs n3"],
+        ["/M", "enc", "enc.a", "Relu n0"], ["/M", "enc", "enc.b", "Neg n1"], ["/M", "Relu n2"], ["/M", "dec", "Abs n3"],
     ]  # fmt: skip
     assert drawn["weights"] == [11, 20, 30, 42]
 
