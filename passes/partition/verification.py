@@ -8,7 +8,7 @@ from typing import Any
 
 from modelexport.ir.model import Model
 from modelexport.passes.partition.extraction import Piece
-from modelexport.passes.running.outputs import compute, same_bits
+from modelexport.passes.running.outputs import compute, computes_in_half, same_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,13 @@ def verify(
     if any(piece.random for piece in pieces):
         return Verification(unverifiable="a node draws random numbers")
     values = dict.fromkeys(value for piece in pieces for value in (*piece.cut.inputs, *piece.cut.outputs))
-    expected = compute(whole, feeds, list(values), "the whole model")
+    rounded = set(values) if computes_in_half(whole) else set()
+    expected = compute(whole, feeds, list(values), "the whole model", rounded)
     different: list[str] = []
     compared = 0
     for number, piece in enumerate(pieces):
         given = {value: expected[value] for value in piece.cut.inputs}
-        made = compute(piece.model, given, piece.cut.outputs, "the piece")
+        made = compute(piece.model, given, piece.cut.outputs, "the piece", rounded)
         compared += len(made)
         different += [value for value in piece.cut.outputs if not same_bits(made[value], expected[value])]
         if progress is not None:

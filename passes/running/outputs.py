@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -22,6 +22,8 @@ from modelexport.passes.running.session import (
 )
 
 Shape = list[int | str | None]
+_FIRST = "\N{SECTION SIGN}first"
+_WIDE = "\N{SECTION SIGN}wide"  # follows the name of a value before it is rounded
 _BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4E2M1": 4}
 
 
@@ -41,19 +43,26 @@ def output_types(model: Model, values: Sequence[str]) -> dict[str, tuple[str, Sh
     return {output.name: (output.type, list(output.shape) or None) for output in session.get_outputs()}
 
 
-def compute(model: Model, feeds: Mapping[str, Any], values: Sequence[str], what: str) -> dict[str, Any]:
+def compute(
+    model: Model, feeds: Mapping[str, Any], values: Sequence[str], what: str, rounded: Collection[str] = ()
+) -> dict[str, Any]:
     """Values of the main graph in a run without optimisations, by name: OrtValues, arrays of strings, lists of arrays.
 
     Args:
         feeds: as ``session.as_ort_values`` makes them; what this returned can be fed to another model.
         what: what a message calls the model.
+        rounded: values that later nodes read in their own type. onnxruntime computes float16 in float32 where it has no
+            kernel, and rounds in between only where a value leaves the graph.
 
     Raises:
         InputError: onnxruntime can't load or run the model.
         MissingExtraError: onnxruntime is not installed.
     """
     wanted = [value for value in values if value not in feeds]
-    session = open_session(_with_outputs(model, wanted), SessionSettings(), model.base_dir, what)
+    proto = _with_outputs(model, wanted)
+    if rounded:
+        _round(proto.graph, rounded)
+    session = open_session(proto, SessionSettings(), model.base_dir, what)
     names = {given.name for given in session.get_inputs()}
     given = {name: value for name, value in feeds.items() if name in names}
     plain = any(not hasattr(value, "has_value") for value in given.values())
@@ -67,6 +76,16 @@ def compute(model: Model, feeds: Mapping[str, Any], values: Sequence[str], what:
         raise InputError(f"{what}: the run failed: {reason(error)}") from error
     made = dict(zip(wanted, found, strict=True))
     return {value: made[value] if value in made else feeds[value] for value in values}
+
+
+def computes_in_half(model: Model) -> bool:
+    """Whether there are weights, values or casts of 16-bit floats in the main graph."""
+    graph = assemble(model).graph
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    described = (*graph.input, *graph.output, *graph.value_info)
+    kinds.update(entry.type.tensor_type.elem_type for entry in described)
+    kinds.update(a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to")
+    return not kinds.isdisjoint({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
 
 def same_bits(left: Any, right: Any) -> bool:
@@ -96,6 +115,23 @@ def _size(kind: str, shape: Sequence[int]) -> int:
     if bits is None:
         bits = 8 * (onnx.helper.tensor_dtype_to_np_dtype(number).itemsize)
     return -(-math.prod(shape) * bits // 8)
+
+
+def _round(graph: onnx.GraphProto, values: Collection[str]) -> None:
+    """Put values through a list: nothing computes across one, and none is taken away without optimisations."""
+    first = onnx.TensorProto(name=_FIRST, data_type=onnx.TensorProto.INT64, int64_data=[0])
+    graph.initializer.append(first)
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        lists = []
+        for slot, value in enumerate(node.output):
+            if value in values:
+                wide = node.output[slot] = f"{value}{_WIDE}"
+                lists.append(onnx.helper.make_node("SequenceConstruct", [wide], [f"{wide}s"]))
+                lists.append(onnx.helper.make_node("SequenceAt", [f"{wide}s", _FIRST], [value]))
+        graph.node.append(node)
+        graph.node.extend(lists)
 
 
 def _plain(value: Any) -> Any:
