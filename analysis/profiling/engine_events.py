@@ -62,7 +62,7 @@ def engine_profile(data: list[Any], layer_types: Mapping[str, str], label: str) 
 def _milliseconds(entry: Mapping[str, Any], runs: int | None, label: str) -> float:
     for key in ("medianMs", "averageMs", "timeMs"):
         value = entry.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             return value / (runs or 1) if key == "timeMs" else value
     raise InputError(f"{label}: layer {shown(str(entry['name']))!r} has no time")
 

@@ -101,6 +101,8 @@ def measure(
         OutputError: ``save_profile`` can't be written.
     """
     label = str(model.path or "model")
+    if not len(model.main):
+        raise InputError(f"{label}: has no node to time")
     check_providers(settings.providers, "profile")
     made = make_inputs(model, inputs, shapes, settings.seed)
     copy, instances = _tagged_copy(model)

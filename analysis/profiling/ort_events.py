@@ -6,8 +6,9 @@ The event of a node with a body spans the events of the body, so its own time is
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,12 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
     slices: list[Slice] = []
     names: dict[str, str] = {}
     for event in events:
-        start, duration = _number(event.get("ts"), 0.0), _number(event.get("dur"), 0.0)
         name = kernel_name(event)
+        if name is None and event.get("name") != _RUN:
+            continue
+        start, duration = _time(event, "ts", label), _time(event, "dur", label)
         if name is None:
-            if event.get("name") == _RUN:
-                spans.append((start, duration))
+            spans.append((start, duration))
             continue
         args = event.get("args")
         details = args if isinstance(args, dict) else {}
@@ -104,8 +106,14 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
     return _select(spans, slices, warmup)
 
 
-def _number(value: Any, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+def _time(event: Mapping[str, Any], key: str, label: str) -> float:
+    """Microseconds; 0 where the event has no such time."""
+    value = event.get(key)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InputError(f"{label}: event {shown(str(event.get('name')))!r}: {key} is no time")
+    return float(value)
 
 
 def _nest(slices: Sequence[Slice]) -> None:

@@ -252,6 +252,16 @@ def test_a_foreign_node_is_all_that_lies_between(write):
     assert report.nodes[0].path == "enc.layer.0"
 
 
+@pytest.mark.parametrize("time", ['"five"', "-5", "NaN", "Infinity", "true", "[5]"])
+@pytest.mark.parametrize("key", ["dur", "ts"])
+def test_a_time_that_is_none_is_refused(time, key, tmp_path):
+    other = {"dur": "ts", "ts": "dur"}[key]
+    event = f'{{"cat": "Node", "name": "x_kernel_time", "{key}": {time}, "{other}": 1, "args": {{}}}}'
+    (tmp_path / "p.json").write_text(f"[{event}]")
+    with pytest.raises(InputError, match=f"x_kernel_time.*: {key} is no time"):
+        profile(model(), recorded=tmp_path / "p.json")
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1, 2]", "not json", '[{"count": 3}]', '{"traceEvents": 3}', "null"])
 def test_what_is_no_profile_is_refused(text, tmp_path):
     path = tmp_path / "p.json"
