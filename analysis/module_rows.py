@@ -52,11 +52,16 @@ class ModuleNumbers:
 
     def add(self, path: str, **numbers: float) -> None:
         """Add numbers of a node to its module; a node without any makes its module known."""
+        own = self.of(path)
+        for name, number in numbers.items():
+            own[name] += number
+
+    def of(self, path: str) -> dict[str, float]:
+        """The sums of a module itself by name of the number, to be added to; the module is known from now on."""
         own = self._own.get(path)
         if own is None:
             own = self._own[path] = dict.fromkeys(self.names, 0)
-        for name, number in numbers.items():
-            own[name] += number
+        return own
 
     def incomplete(self, path: str) -> None:
         """Say that a number of a node of this module is not known."""
@@ -69,20 +74,27 @@ class ModuleNumbers:
         Args:
             first: position in the file of a module's first own node, by path; it orders siblings.
         """
-        known = ModuleTable(table)
-        for path in (*self._own, ""):
-            known.ensure(path)
+        known = table
+        missing = [path for path in (*self._own, "") if path not in table]
+        if missing:
+            known = ModuleTable(table)
+            for path in missing:
+                known.ensure(path)
         listed = dict.fromkeys(["", *(module.path for module in known if module.calls > 0), *self._own])
+        climbed: set[str] = set()
         for path in self._own:
-            listed.update(dict.fromkeys(above(path)))
+            while path and (path := path.rpartition(".")[0]) not in climbed:
+                climbed.add(path)
+                listed.setdefault(path)
         tags = known.tags()
         rows: dict[str, ModuleRow] = {}
-        for path in _in_order(listed, [module.path for module in known], first):
-            parent = next((p for p in above(path) if p in rows), None) if path else None
+        nothing: dict[str, float] = dict.fromkeys(self.names, 0)
+        for path, parent in _in_order(listed, [module.path for module in known], first):
             module = known.get(path)
-            depth = 0 if parent is None else rows[parent].depth + int(not rows[parent].is_container)
-            own = dict(self._own.get(path) or dict.fromkeys(self.names, 0))
-            tag = tags.get(path) or f"{rows[parent].tag if parent is not None else ''}/{path.rpartition('.')[2]}"
+            home = rows[parent] if parent is not None else None
+            depth = 0 if home is None else home.depth + int(not home.is_container)
+            own = self._own.get(path, nothing)
+            tag = tags.get(path) or f"{home.tag if home is not None else ''}/{path.rpartition('.')[2]}"
             calls = module.calls if module is not None else 0
             rows[path] = ModuleRow(path, tag, parent, calls, depth, own, dict(own), path in self._partial)
         for row in reversed(list(rows.values())):
@@ -101,30 +113,45 @@ def above(path: str) -> Iterator[str]:
         yield path
 
 
-def _in_order(listed: Iterable[str], table: Sequence[str], first: Mapping[str, int]) -> Iterator[str]:
-    """Paths depth first. Siblings stand in the order of the first nodes in them; those without any stay behind the one
-    that the table has before them: the order of ``modelexport.passes.report``."""
+def _in_order(
+    listed: Iterable[str], table: Sequence[str], first: Mapping[str, int]
+) -> Iterator[tuple[str, str | None]]:
+    """Paths depth first, each with the nearest listed one above.
+
+    Siblings stand in the order of the first nodes in them; those without any stay behind the one that the table has
+    before them: the order of ``modelexport.passes.report``.
+    """
     starts: dict[str, int] = {}
     for path, position in first.items():
-        for each in (path, *above(path)):
-            starts[each] = min(starts.get(each, position), position)
-    rank: dict[str, int] = {}
+        while starts.get(path, position + 1) > position:
+            starts[path] = position
+            path = path.rpartition(".")[0]
+    ranked: dict[str, None] = {}
     for path in (*table, *listed):
-        for each in (path, *above(path)):
-            rank.setdefault(each, len(rank))
-    children: dict[str, list[str]] = {}
+        while path not in ranked:
+            ranked[path] = None
+            path = path.rpartition(".")[0]
     held = set(listed)
-    for path in sorted(held - {""}, key=rank.__getitem__):
-        children.setdefault(next(p for p in above(path) if p in held), []).append(path)
+    children: dict[str, list[str]] = {}
+    parents: dict[str, str | None] = {"": None}
+    for path in ranked:
+        if path in held and path:
+            parent = path.rpartition(".")[0]
+            while parent not in held:
+                parent = parent.rpartition(".")[0]
+            parents[path] = parent
+            children.setdefault(parent, []).append(path)
     stack = [""]
     while stack:
         path = stack.pop()
-        yield path
-        places: dict[str, int] = {}
-        place = -1
-        for each in children.get(path, ()):
-            place = places[each] = starts.get(each, place)
-        stack.extend(sorted(places, key=places.__getitem__)[::-1])
+        yield path, parents[path]
+        below = children.get(path)
+        if below is not None:
+            places: dict[str, int] = {}
+            place = -1
+            for each in below:
+                place = places[each] = starts.get(each, place)
+            stack.extend(sorted(below, key=places.__getitem__)[::-1])
 
 
 def sorted_rows(rows: Sequence[ModuleRow], name: str) -> list[ModuleRow]:

@@ -49,11 +49,17 @@ def memory_mb() -> tuple[float, float]:
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Pause the cyclic collector: building many small objects that all live makes it superlinear."""
+    """Pause the cyclic collector: building many small objects that all live makes it superlinear.
+
+    What was made meanwhile counts as old afterwards, as if it had been examined: else all of it would be at once.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # a heap that somebody else froze is left alone
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -40,6 +40,7 @@ class Model(ModelState):
         self.gathers_data, self.data_home = other.gathers_data, other.data_home
         self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
         self.revision += 1
+        self.forget_derived()
         for graph in self.graphs():
             graph.model = self
 

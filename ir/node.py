@@ -86,6 +86,7 @@ class Node:
     def rename(self, name: str | None) -> None:
         """Give the node another name; None takes the field away, which is not the same bytes as an empty name."""
         self.name = name or ""
+        self.graph.model.forget_derived()
         self.name_patch = Absent.ABSENT if name is None else name
 
     @property
@@ -171,8 +172,12 @@ class Node:
         keys = self._keys
         if keys is None:
             entries = self.proto.metadata_props if self.proto is not None else ()
-            keys = tuple([text(entry.key) for entry in entries])
-            keys = self._keys = self.graph.model.key_lists.setdefault(keys, keys)
+            raw, lists = tuple([entry.key for entry in entries]), self.graph.model.key_lists
+            known = lists.get(raw)
+            if known is None:
+                known = tuple(map(text, raw))
+                known = lists[raw] = lists.setdefault(known, known)
+            keys = self._keys = known
         return keys
 
     def forget_source_keys(self) -> None:

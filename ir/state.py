@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self, TypeVar, cast
 
 import onnx
 
 from modelexport.ir.modules import ModuleTable
 from modelexport.ir.text import text
+
+Derived = TypeVar("Derived")
 
 
 class DataHome:
@@ -54,6 +57,21 @@ class ModelState:
         self.verified = 0
         self.gathers_data = False
         self.data_home: DataHome | None = None
+        self._derived: dict[Callable[..., object], tuple[int, object]] = {}
+
+    def derived(self, compute: Callable[[Self], Derived]) -> Derived:
+        """What ``compute`` makes of the names and the structure of this model, computed once until they change.
+
+        ``compute`` may look at nothing else, and nobody may change what it returns.
+        """
+        found = self._derived.get(compute)
+        if found is None or found[0] != self.revision:
+            found = self._derived[compute] = (self.revision, compute(self))
+        return cast("Derived", found[1])
+
+    def forget_derived(self) -> None:
+        """Called by who changes a name of a node, which is no edit of the structure."""
+        self._derived.clear()
 
     @property
     def base_dir(self) -> Path | None:

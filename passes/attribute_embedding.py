@@ -118,10 +118,14 @@ class _Writer:
         self, node: Node, attribution: Attribution, own: dict[str, str], metadata: Mapping[str, str], write: bool
     ) -> Patch:
         """What to set and remove so that ``metadata`` says what it should."""
+        extra = self.viewers.keys(node, attribution)
+        if not metadata:
+            added = {embedded_tags.ADDED: ",".join(extra)} if extra else {}
+            return {**(own if write else {}), **extra, **added}
         before = {key for key in metadata.get(embedded_tags.ADDED, "").split(",") if key in VIEWER_KEYS}
         foreign = {key for key in VIEWER_KEYS if key in metadata and key not in before}
         wanted: Patch = dict(own) if write else {}
-        extra = {key: value for key, value in self.viewers.keys(node, attribution).items() if key not in foreign}
+        extra = {key: value for key, value in extra.items() if key not in foreign}
         wanted.update(extra)
         if extra:
             wanted[embedded_tags.ADDED] = ",".join(extra)

@@ -91,7 +91,10 @@ class ContextInheritance(Pass):
                 if nameless is None:
                     nameless = nameless_weights(model, parameters.owner.keys())
                     vectors = nameless_vectors(model, parameters.owner.keys())
-                fill = _Fill(flow, tree, self.max_hops, vectors)
+                home = _home(graph, tree, calls)
+                fill = _Fill(
+                    flow, tree, self.max_hops, vectors, home[0][0] if home and graph.kind == "function" else None
+                )
                 guesses = fill.decide()
                 basis = _Basis(fill, nameless, made.support)
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
@@ -100,7 +103,6 @@ class ContextInheritance(Pass):
                         made.give(node, guess, fill.deciding(index), situation, limit_in(graph))
                         if situation is not None and watched is not None:
                             watched[node] = situation
-                home = _home(graph, tree, calls)
                 for node in graph.nodes:
                     if home is not None and node.attribution is None:
                         made.give(node, home[0], home[1], limit=limit_in(graph))
@@ -193,8 +195,11 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
 class _Fill:
     """The open nodes of one graph, decided from the strongest evidence to the weakest."""
 
-    def __init__(self, flow: Flow, tree: ModuleTree, max_hops: int, vectors: Set[str]) -> None:
+    def __init__(
+        self, flow: Flow, tree: ModuleTree, max_hops: int, vectors: Set[str], function: str | None = None
+    ) -> None:
         self.flow = flow
+        self.function = function  # the module of a local function, whose own code has its arguments
         self.vectors = vectors
         self.tree = tree
         self.max_hops = max_hops
@@ -293,6 +298,8 @@ class _Fill:
         """The deepest module whose code can have all data that the node reads: it made it, or hands it to others."""
         flow, tree = self.flow, self.tree
         sources = [maker for maker in flow.before[index] if flow.kind[maker] >= Kind.DATA]
+        if self.function is not None and not flow.graph.inputs_set.isdisjoint(flow.nodes[index].inputs):
+            return self.function
         if len(sources) < 2:
             return tree.site(up[0]) if len(up) == 1 else deepest(_pairs(tree, up))
         meeting: set[str] | None = None

@@ -44,7 +44,7 @@ class CoverageValidation(Pass):
         Raises:
             CoverageValidationError: a bound does not hold.
         """
-        by_source: Counter[str] = Counter()
+        by_source: Counter[Source] = Counter()
         untagged: list[Node] = []
         fallback: list[Node] = []
         uncertain: list[Node] = []
@@ -55,7 +55,7 @@ class CoverageValidation(Pass):
             if attribution is None:
                 untagged.append(node)
                 continue
-            by_source[str(attribution.source)] += 1
+            by_source[attribution.source] += 1
             if attribution.source is Source.FALLBACK:
                 fallback.append(node)
             if attribution.confidence < self.min_confidence:
@@ -69,7 +69,13 @@ class CoverageValidation(Pass):
             count = f"{len(uncertain)} of {total} nodes are below the confidence asked for"
             _fail(count, f"at least {self.min_confidence:g}", uncertain)
         coverage = (total - len(untagged)) / total if total else 1.0
-        return PassResult(notes={"nodes": total, "coverage": round(coverage, 6), "by source": dict(by_source)})
+        return PassResult(
+            notes={
+                "nodes": total,
+                "coverage": round(coverage, 6),
+                "by source": {str(source): n for source, n in by_source.items()},
+            }
+        )
 
 
 def _fail(found: str, asked: str, nodes: list[Node]) -> None:

@@ -13,6 +13,7 @@ from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.model import Model
 from modelexport.passes.evidence.inference.confidence import confidence
+from modelexport.passes.evidence.records.owners import widen_owners
 from modelexport.passes.evidence.records.reference_index import ReferenceIndex
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -59,6 +60,7 @@ class ReferenceAttribution(Pass):
                 path, rule, share, name = found
                 certain = round(min(confidence(rule), share), 2)
                 ctx.attribute(node, path, Source.REFERENCE, rule, (name,), confidence=certain)
+        widen_owners(model, ctx, "reference-output-name", "reference-prefix")
         notes: dict[str, object] = {
             "by rule": dict(ctx.counts),
             "reference": source.name if source is not None else "embedded",

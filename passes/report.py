@@ -77,10 +77,8 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
         written: the tags to count, as :func:`modelexport.ir.io.merged_tags.tags_in_file` gives those of a file; the
             attributions in memory unless given.
     """
-    counts: Counter[Source | None] = Counter()
-    for node in model.nodes():
-        origin = node.attribution if written is None else written.get(node)
-        counts[None if origin is None else origin.source] += 1
+    origins = (node.attribution if written is None else written.get(node) for node in model.nodes())
+    counts = Counter(None if origin is None else origin.source for origin in origins)
     if written is not None and not written:
         return f"{counts.total()} node{'' if counts.total() == 1 else 's'}, 0 tags written"
     parts = [f"{counts[source]} {source}" for source in Source if counts[source]]
@@ -94,14 +92,14 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
 
 def confidences(nodes: Iterable[Node], written: Mapping[Node, Record] | None = None) -> dict[str, Any]:
     """``{mean, sure, likely, guess}`` of the tagged ones of ``nodes``: a mean, null without any, and three counts."""
+    found = (node.attribution if written is None else written.get(node) for node in nodes)
+    shares = Counter(each.confidence for each in found if each is not None)
     counts = dict.fromkeys(("sure", "likely", "guess"), 0)
     total = 0.0
-    for node in nodes:
-        attribution = node.attribution if written is None else written.get(node)
-        if attribution is not None:
-            share = round(attribution.confidence, 2)  # as it is written
-            total += share
-            counts["sure" if share >= SURE else "likely" if share >= LIKELY else "guess"] += 1
+    for confidence, times in shares.items():
+        share = round(confidence, 2)  # as it is written
+        total += share * times
+        counts["sure" if share >= SURE else "likely" if share >= LIKELY else "guess"] += times
     number = sum(counts.values())
     return {"mean": round(total / number, 4) if number else None, **counts}
 
@@ -113,8 +111,14 @@ def confidence_text(found: Mapping[str, Any]) -> str:
 
 def says_nothing(model: Model) -> bool:
     """Whether nothing in the file names a module: all tags are fallback, or rest on nothing else."""
-    held = [node.attribution for node in model.nodes() if node.attribution is not None]
-    return bool(held) and all(each.source in (Source.FALLBACK, Source.INHERITED) for each in held)
+    found = False
+    for node in model.nodes():
+        attribution = node.attribution
+        if attribution is not None:
+            found = True
+            if attribution.source not in (Source.FALLBACK, Source.INHERITED):
+                return False
+    return found
 
 
 def unwritten(model: Model, written: Mapping[Node, Record]) -> int:

@@ -20,7 +20,8 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
-from modelexport.passes.evidence.names.anchors import anchors, is_used_above, weights_read
+from modelexport.passes.evidence.names.anchors import anchors, is_read_elsewhere, is_used_above, weights_read
+from modelexport.passes.evidence.names.functions import Arguments
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.prefixes import Prefixes
@@ -34,6 +35,7 @@ from modelexport.passes.evidence.records.node_names import (
     scope_of_name,
     scope_of_value,
 )
+from modelexport.passes.evidence.records.owners import widen_owners
 from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
@@ -46,6 +48,7 @@ from modelexport.passes.evidence.records.torch_metadata import (
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 OWN_TAG = "own tag"  # how tags that the file itself has are counted
+_EVIDENCE = 8  # weights that an attribution names
 _SCOPES_PER_NODE = 4  # more than any exporter makes
 _READ = frozenset((*embedded_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
@@ -76,7 +79,7 @@ class _Run:
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.prefixes = Prefixes.of(model)
         self.prefixed = bool(self.prefixes)
-        self.parameters = ParameterIndex.of(model, self.prefixes)
+        self.parameters = ParameterIndex.of(model)
         self.weights = Weights(model)
         self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
         limit = 1024 + _SCOPES_PER_NODE * sum(len(graph) for graph in model.graphs())
@@ -120,6 +123,8 @@ class _Run:
                     self._attribute(node, tables, bases)
         self._apply_schemes()
         self._apply_parameter_names()
+        if tables is not None:
+            widen_owners(self.model, ctx, "table-output", "table-prefix")
         self._name_modules()
         for kind, count in self.damaged.items():
             ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
@@ -267,13 +272,20 @@ class _Run:
 
     def _apply_parameter_names(self) -> None:
         """The weakest record: a node without any other is from the module whose parameters it computes with."""
+        arguments = Arguments(self.model, self.parameters.owner) if self.model.functions else None
+        for call, path, rule, weights in arguments.calls() if arguments is not None else ():
+            if call.attribution is None:
+                self._set(call, path, rule, tuple(weights[:_EVIDENCE]), Source.PARAMETER)
         for graph in self.model.graphs():
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
-            for node, path, rule in anchors(graph, self.parameters):
+            owners = self.parameters if arguments is None else arguments.index(graph, self.parameters)
+            for node, path, rule in anchors(graph, owners):
                 uses = self.model.modules.uses(path)
-                if node.attribution is None and len(uses) == 1 and not is_used_above(node, uses[0]):
-                    self._set(node, uses[0], rule, weights_read(node, self.parameters, path), Source.PARAMETER)
+                if node.attribution is not None or len(uses) != 1:
+                    continue
+                if not is_used_above(node, uses[0]) and not is_read_elsewhere(node, uses[0]):
+                    self._set(node, uses[0], rule, weights_read(node, owners, path), Source.PARAMETER)
 
     def _keep(self, node: Node, record: Record, key: str) -> None:
         """Take a tag of our own over as it is; ``key`` says where it stood."""
@@ -367,8 +379,12 @@ class _Run:
 
 
 def _read(scope: str, rule: str) -> tuple[str, str]:
-    """Where a scope was read, and the scope."""
-    return ("output" if rule == _BY_VALUE else "name", scope)
+    """Where a scope was read, and the scope.
+
+    A copy of it: attributions live on, and the string itself would keep the allocator from giving back what the walk
+    used around it (56 MB of 100,000 nodes).
+    """
+    return ("output" if rule == _BY_VALUE else "name", f"{scope[:1]}{scope[1:]}")
 
 
 def _declare(modules: ModuleTable, path: str, cls: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from modelexport.ir.io.embedded_tags import Tables, packed_tables
 from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -14,17 +15,18 @@ from modelexport.ir.operators import CARRIERS, category
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 from modelexport.passes.evidence.names.parameters import owner_of
+from modelexport.passes.evidence.records.reference_index import made_of
 from modelexport.passes.running.values import Value
 
 REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"
+_REWRITTEN = frozenset({REWRITE_RULE})
 _FUSED_NAMES = (
     "NhwcFusedConv GemmFastGelu DynamicQuantizeMatMul MatMulIntegerToFloat TransposeMatMul MatMulNBitsMlp "
     "MatMulNBitsQkv"
 )
 _FUSED = frozenset(_FUSED_NAMES.split())
-_LAYOUT_ONLY = frozenset(
-    {"FusedMatMul", "TransposeMatMul"}
-)  # fused with what turns or scales, not with a module's work
+_LAYOUT_ONLY = frozenset({"FusedMatMul", "TransposeMatMul"})  # fused with what turns or scales, not with other work
+_BY_OUTPUT = frozenset({"output-name", "table-output"})
 _HOPS = 8  # carriers between a weight and the node that multiplies with it
 
 
@@ -33,17 +35,18 @@ class Owners:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        # what tags alone tell of modules is no list of all that there are
-        told = {module.path for module in parts_of(model, []).told()}
+        self._tables: Tables | None = None
+        # what tags alone tell of modules is no list of all that there are; a file with one table needs no look at them
+        alone = len(packed_tables(model.metadata)) == 1
+        told = set() if alone else {module.path for module in parts_of(model, []).told()}
         self._declared = any(module.cls and module.path not in told for module in model.modules)
         self._known = {module.path for module in model.modules}
-        for node in model.nodes():
-            if node.attribution is not None:
-                self._known.add(node.attribution.path)
+        self._known.update(node.attribution.path for node in model.nodes() if node.attribution is not None)
         for path in list(self._known):
-            while path:
-                path = path.rpartition(".")[0]
+            path = path.rpartition(".")[0]
+            while path and path not in self._known:
                 self._known.add(path)
+                path = path.rpartition(".")[0]
 
     def named(self, name: str) -> str | None:
         """The module that the initializer is named after, by its first name; None where no known module is."""
@@ -75,9 +78,15 @@ class Owners:
         others too.
         """
         is_fused = node.op_type.startswith("Fused") or node.op_type in _FUSED
-        if not is_fused and REWRITE_RULE not in node.metadata:
+        by_output = node.attribution is not None and node.attribution.rule in _BY_OUTPUT
+        is_joined = node.op_type in _LAYOUT_ONLY or (node.op_type == "Gemm" and by_output)
+        if not is_fused and not is_joined and not node.has_metadata(_REWRITTEN):
             return None
         path = node.attribution.path if node.attribution is not None else ""
+        if is_joined:
+            product = self._recorded_product(node)
+            if product is not None:
+                return product if product != path else None
         for value in (*node.inputs[1:], *node.inputs[:1]):
             found = self._weight(node.graph, value)
             owner = self.named(found[1]) if found is not None else None
@@ -91,6 +100,18 @@ class Owners:
                 return None
             return owner
         return None
+
+    def _recorded_product(self, node: Node) -> str | None:
+        """The module on record for the product that a product with something else was made of; its name says which.
+
+        Without it are wrong: in squeezebert after onnxruntime's extended level two modules of 52, whose products became
+        one node with the scaling in the module around, which its output is named after; in timesformer after onnxslim
+        4 of 62, where the Gemm of a Linear directly before another one has an output that is named after that one.
+        """
+        if self._tables is None:
+            self._tables = parts_of(self._model, []).tables() or Tables()
+        record = made_of(self._tables, node)
+        return None if record is None else record.path
 
     def _owns_all(self, node: Node, owner: str) -> bool:
         """Whether every initializer that a node reads is its weight's owner's."""
@@ -148,8 +169,11 @@ def weights(graph: Scope) -> Iterator[tuple[str, int, int | None]]:
     """Every initializer of a graph: name, elements, and bytes as stored (None for strings). Sparse ones as stored."""
     if not isinstance(graph.proto, onnx.GraphProto):
         return
+    kinds: dict[tuple[int, tuple[int, ...]], Value] = {}
     for tensor in graph.proto.initializer:
-        yield text(tensor.name), math.prod(tensor.dims), Value(tensor.data_type, tuple(tensor.dims)).nbytes
+        kind = tensor.data_type, tuple(tensor.dims[:])
+        value = kinds.get(kind) or kinds.setdefault(kind, Value(*kind))
+        yield text(tensor.name), value.elements or 0, value.nbytes
     for sparse in graph.proto.sparse_initializer:
         values, indices = sparse.values, sparse.indices
         sizes = [Value(t.data_type, tuple(t.dims)).nbytes for t in (values, indices)]

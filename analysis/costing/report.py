@@ -11,6 +11,7 @@ from typing import Any
 from modelexport.analysis.costing.call import Call, Uncountable
 from modelexport.analysis.costing.operators import formula
 from modelexport.analysis.costing.owners import Owners, weights
+from modelexport.analysis.costing.work import Formula
 from modelexport.analysis.module_rows import ModuleNumbers, ModuleRow
 from modelexport.ir.arrays import Array
 from modelexport.ir.identity.keys import node_keys
@@ -148,8 +149,8 @@ def cost(
     Raises:
         InputError: the file can't be read, or an input does not fit the model.
     """
-    source = attributed(model)
     with without_gc():
+        source = attributed(model)
         found = find_shapes(source, inputs, shapes, may_run=run, seed=seed)
         return _Counter(source, found).report()
 
@@ -164,12 +165,28 @@ class _Sum:
     reason: str = ""
 
 
+class _Operator:
+    """What is to be counted of the executions of one operator."""
+
+    def __init__(self, op_type: str, domain: str) -> None:
+        self.shown = shown(op_type)
+        self.is_constant = op_type == "Constant" and domain in ("", "ai.onnx")
+        self.computes = category(op_type, domain) is Category.COMPUTE
+        self.formula: Formula | None = None
+        self.reason = ""
+        try:
+            self.formula = formula(op_type, domain)
+        except Uncountable as error:
+            self.reason = str(error)
+
+
 class _Counter:
     def __init__(self, model: Model, shapes: Shapes) -> None:
         self.model, self.shapes = model, shapes
         self.owners = Owners(model)
         self.numbers = ModuleNumbers(NUMBERS)
         self.keys = {node: key for key, node in node_keys(model)}
+        self.operators: dict[tuple[str, str], _Operator] = {}
         self.sums: dict[tuple[Node, str], _Sum] = {}
         self.padded = False
 
@@ -180,18 +197,27 @@ class _Counter:
         nodes: list[NodeCost] = []
         unknown: list[UnknownCost] = []
         seen: set[Node] = set()
+        told: dict[str, str] = {"": ""}
         for (node, path), each in self.sums.items():
-            op_type, key = shown(node.op_type), self.keys[node]
+            op_type, key = self._operator(node).shown, self.keys[node]
+            if path not in told:
+                told[path] = shown(path)
             charged = self.owners.charged(node) if each.macs else None
-            home = path if charged is None else charged
-            self.numbers.add(home, macs=each.macs, flops=2 * each.macs)
-            self.numbers.add(path, elements=each.elements, activation_bytes=each.activation_bytes)
+            row = self.numbers.of(path)
+            row["elements"] += each.elements
+            row["activation_bytes"] += each.activation_bytes
+            if each.macs:
+                home = row if charged is None else self.numbers.of(charged)
+                home["macs"] += each.macs
+                home["flops"] += 2 * each.macs
             if each.reason:
                 self.numbers.incomplete(path)
-                unknown.append(UnknownCost(key, op_type, shown(path), each.reason))
+                unknown.append(UnknownCost(key, op_type, told[path], each.reason))
             macs = None if each.reason and not each.macs else each.macs
-            nodes.append(NodeCost(key, op_type, shown(path), macs, None if charged is None else shown(charged)))
-            counts = operations.setdefault(op_type, Counter(nodes=0, macs=0))
+            nodes.append(NodeCost(key, op_type, told[path], macs, None if charged is None else shown(charged)))
+            counts = operations.get(op_type)
+            if counts is None:
+                counts = operations[op_type] = Counter(nodes=0, macs=0)
             counts["macs"] += each.macs
             if node not in seen:
                 seen.add(node)
@@ -208,46 +234,61 @@ class _Counter:
             nodes=tuple(nodes),
         )
 
+    def _operator(self, node: Node) -> _Operator:
+        kind = node.op_type, node.domain
+        found = self.operators.get(kind)
+        if found is None:
+            found = self.operators[kind] = _Operator(*kind)
+        return found
+
     def _count_nodes(self) -> None:
+        executed, sums = self.shapes.executions, self.sums
         for name, instance in self.shapes.instances.items():
             node = instance.node
-            attribution = instance.attribution
-            path = attribution.path if attribution is not None else ""
-            each = self.sums.setdefault((node, path), _Sum())
-            if name not in self.shapes.executions:
-                continue  # a call of a local function: what is in it counts
-            for execution in self.shapes.executions[name]:
-                self._count(node, name, execution, each)
+            attribution = instance.attribution if instance.calls else node.attribution
+            key = node, attribution.path if attribution is not None else ""
+            each = sums.get(key)
+            if each is None:
+                each = sums[key] = _Sum()
+            operator = self._operator(node)
+            if operator.is_constant:
+                continue
+            for execution in executed.get(name, ()):  # a call of a local function has none: what is in it counts
+                self._count(operator, name, execution, each)
+                self.padded = self.padded or (operator.formula is not None and node.domain == _NCHWC)
 
-    def _count(self, node: Node, name: str, execution: Execution, each: _Sum) -> None:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            return
-        if execution.count is None:
+    def _count(self, operator: _Operator, name: str, execution: Execution, each: _Sum) -> None:
+        times = execution.count
+        if times is None:
             each.reason = each.reason or execution.reason
             return
-        made = [value for value in execution.outputs if value is not None]
-        elements = 0
-        for slot, value in enumerate(made):
-            if value.nbytes is None and value.is_tensor:
-                if value.dims is None:
-                    each.reason = each.reason or f"shape of output {slot} is not known"
-            else:
-                each.activation_bytes += (value.nbytes or 0) * execution.count
+        elements, slot = 0, 0
+        for value in execution.outputs:
+            if value is None:
+                continue
+            nbytes = value.nbytes
+            if nbytes is not None:
+                each.activation_bytes += nbytes * times
+            elif value.dims is None and value.is_tensor:
+                each.reason = each.reason or f"shape of output {slot} is not known"
             elements += value.elements or 0
-        try:
-            work = formula(node.op_type, node.domain)
-            if work is not None:
-                each.macs += work(Call(self.shapes.nodes[name], execution)) * execution.count
-                self.padded = self.padded or node.domain == _NCHWC
-            elif category(node.op_type, node.domain) is Category.COMPUTE:
-                each.elements += elements * execution.count
-        except Uncountable as error:
-            each.reason = str(error)
+            slot += 1
+        if operator.formula is not None:
+            try:
+                each.macs += operator.formula(Call(self.shapes.nodes[name], execution)) * times
+            except Uncountable as error:
+                each.reason = str(error)
+        elif operator.reason:
+            each.reason = operator.reason
+        elif operator.computes:
+            each.elements += elements * times
 
     def _count_weights(self) -> None:
         for graph in self.model.graphs():
             for name, elements, nbytes in weights(graph):
-                self.numbers.add(self.owners.of(graph, name), parameters=elements, weight_bytes=nbytes or 0)
+                row = self.numbers.of(self.owners.of(graph, name))
+                row["parameters"] += elements
+                row["weight_bytes"] += nbytes or 0
 
     def _notes(self) -> list[str]:
         notes = list(self.shapes.problems)

@@ -16,7 +16,13 @@ def node_keys(model: Model) -> Iterator[tuple[str, Node]]:
     A key is the node's name where that is not empty and unique in the file, else ``graph#position:op_type``. Where that
     is a key already ``~2``, ``~3``, ... is appended. Bytes that are not UTF-8 are backslash-escaped.
     """
-    count = Counter(node.name for node in model.nodes())
+    nodes = list(model.nodes())
+    names = {node.name for node in nodes}
+    if len(names) == len(nodes) and "" not in names and all(map(str.isascii, names)):
+        for node in nodes:  # nearly every file
+            yield node.name, node
+        return
+    count = Counter(node.name for node in nodes)
     taken = {readable(name) for name, number in count.items() if name and number == 1}
     used: set[str] = set()
     for graph in model.graphs():

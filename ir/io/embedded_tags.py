@@ -32,9 +32,10 @@ NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
 MODEL = "htp.model"  # on a node: the digest in the keys of the model that it is from
 SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
 MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
-OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming
+OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming, the second with a digest behind it
 PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"
+_OLD_NAMES_KEY = re.compile(r"htp\.names(?:\.[0-9a-f]{8})?")
 _KEYED = re.compile(r"htp\.(?:pipeline|modules|nodes)\.[0-9a-f]{8}")
 
 _BASE_BYTES, _BYTES_PER_NODE, _CHUNK = 16 * 1024 * 1024, 512, 1 << 20
@@ -49,7 +50,7 @@ Interop = Literal["none", "namespace", "torch", "winml"]
 
 _MARKER = "\n@htp "  # in a doc string, between what stood there and our JSON
 _ABSENT = "absent"  # there was no doc string at all
-_MAX_DOC = 64 * 1024
+_MAX_DOC, _MAX_TAG = 64 * 1024, 8192
 
 
 class BadTable(ValueError):
@@ -172,7 +173,7 @@ def _read_record(path: str, tag: str, source: str, rule: str, confidence: str) -
 
 def record(path: object, tag: object, source: object, rule: object, confidence: object) -> Record | None:
     """A record made from untrusted fields, or None when one of them can't be."""
-    if not isinstance(path, str) or not isinstance(tag, str) or not is_path(path) or len(tag) > 8192:
+    if not isinstance(path, str) or not isinstance(tag, str) or not is_path(path) or len(tag) > _MAX_TAG:
         return None
     known = _SOURCES.get(source) if isinstance(source, str) else None
     if known is None or not isinstance(rule, str) or len(rule) > 64 or not rule.isprintable() or not tag.isprintable():
@@ -194,6 +195,11 @@ def digest_of(*parts: str) -> str:
 def own_keys(metadata: Mapping[str, str]) -> list[str]:
     """The keys of a model's metadata that are ours, with a digest or without."""
     return [key for key in metadata if key in MODEL_KEYS or _KEYED.fullmatch(key)]
+
+
+def old_names_keys(metadata: Mapping[str, str]) -> list[str]:
+    """The keys of a model's metadata that hold old names, one for each model that a file was merged of."""
+    return [key for key in metadata if _OLD_NAMES_KEY.fullmatch(key)]
 
 
 def pipeline_of(metadata: Mapping[str, str]) -> str | None:
@@ -219,7 +225,8 @@ def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
     """
     rows, graph = unpack_named(packed_modules, budget, "modules")
     table = Table(_modules(rows), graph, [])
-    cache: dict[tuple[int, object, object, object], Record | None] = {}
+    cache: dict[tuple[int, str, str, float], Record] = {}
+    kinds: dict[tuple[str, str, float], Record | None] = {}
     for row in unpack(packed_nodes, budget, "nodes"):
         if not isinstance(row, list) or len(row) != 7:
             raise BadTable("a row of the node table is not 7 fields long")
@@ -231,12 +238,15 @@ def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
         if not isinstance(source, str) or not isinstance(rule, str) or not isinstance(share, (int, float)):
             raise BadTable("a row of the node table has no source")
         key = (index, source, rule, share)
-        if key not in cache:
-            module = table.modules[index]
-            cache[key] = record(module.path, module.tag, source, rule, share)
-        found = cache[key]
+        found = cache.get(key)
         if found is None:
-            raise BadTable("a row of the node table has no valid source, rule or confidence")
+            kind = (source, rule, share)
+            if kind not in kinds:
+                kinds[kind] = record("", "", source, rule, share)
+            valid, module = kinds[kind], table.modules[index]
+            if valid is None or len(module.tag) > _MAX_TAG:
+                raise BadTable("a row of the node table has no valid source, rule or confidence")
+            found = cache[key] = Record(module.path, module.tag, valid.source, valid.rule, valid.confidence)
         table.rows.append((scope, name, output, found))
     return table
 

@@ -78,6 +78,7 @@ class PassManager:
                 for index, element in enumerate(pipeline.elements):
                     self._run_one(model, element, ctx, PassRun(element.step, index), report)
         finally:
+            model.forget_derived()
             model.warnings.extend(line for line in ctx.warnings if line not in model.warnings)
         return report
 

@@ -99,8 +99,8 @@ class NodeNaming(Pass):
                 if not graph.defines(name):
                     graph.rename_value(new, name)
                     values += 1
-        if embedded_tags.OLD_NAMES in model.metadata:
-            model.patch_metadata({embedded_tags.OLD_NAMES: None})
+        if keys := embedded_tags.old_names_keys(model.metadata):
+            model.patch_metadata(dict.fromkeys(keys))
         return nodes, values
 
 

@@ -7,8 +7,9 @@ and names what it inlines anew. In the copy a name stands for one node at one pl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import onnx
 from onnx import inliner
@@ -26,10 +27,11 @@ from modelexport.ir.text import readable, text
 
 _MARK = "modelexport.instance"
 _SMALL = 1024  # elements of a tensor that may be a shape
+_FEW = 64  # of one that is not of integers: scales and limits, which sizes may depend on
+_INTEGERS = frozenset(getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64))
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """A node as it runs: in the main graph, in a body, or in a function as called by ``calls``, outermost first."""
 
     node: Node
@@ -67,7 +69,8 @@ def named_copy(model: Model, *, metadata: bool = True, weights: bool = True) -> 
 
     Args:
         metadata: whether nodes keep their metadata.
-        weights: whether large initializers of the main graph are in the copy; else they are inputs of their type.
+        weights: whether all initializers of the main graph are in the copy; else those that shapes can't depend on
+            are inputs of their type.
     """
     proto = onnx.ModelProto()
     source = assemble(model)
@@ -104,7 +107,7 @@ class _SmallTensors:
 
     def bring_in(self, tensor: onnx.TensorProto) -> bool:
         """Put the data of a small tensor into it; whether it is small and has its data."""
-        if math.prod(tensor.dims) > _SMALL:
+        if not _is_small(tensor, tensor.dims[:]):
             return False
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             return True
@@ -118,6 +121,12 @@ class _SmallTensors:
         return True
 
 
+def _is_small(tensor: onnx.TensorProto, dims: Sequence[int]) -> bool:
+    """Whether shapes may be computed from what a tensor holds."""
+    size = math.prod(dims)
+    return size <= _FEW or (size <= _SMALL and tensor.data_type in _INTEGERS)
+
+
 def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto, small: _SmallTensors) -> None:
     target.ir_version = source.ir_version
     target.opset_import.extend(source.opset_import)
@@ -127,48 +136,60 @@ def _copy_without_weights(source: onnx.ModelProto, target: onnx.ModelProto, smal
     for field_name in ("node", "input", "output", "value_info"):
         getattr(target.graph, field_name).extend(getattr(graph, field_name))
     given = {entry.name for entry in graph.input}
+    held: list[onnx.TensorProto] = []
+    kinds: dict[tuple[int, ...], onnx.TypeProto] = {}
     for tensor in graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            held = target.graph.initializer.add()
-            held.CopyFrom(tensor)
-            if small.bring_in(held):
+        dims = tensor.dims[:]
+        if _is_small(tensor, dims):
+            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+                held.append(tensor)
                 continue
-            del target.graph.initializer[-1]
+            read = onnx.TensorProto()
+            read.CopyFrom(tensor)
+            if small.bring_in(read):
+                held.append(read)
+                continue
         if tensor.name not in given:
-            target.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            kind = (tensor.data_type, *dims)
+            if kind not in kinds:
+                kinds[kind] = onnx.helper.make_tensor_type_proto(tensor.data_type, dims)
+            target.graph.input.add(name=tensor.name, type=kinds[kind])
+    target.graph.initializer.extend(held)
     for sparse in graph.sparse_initializer:
-        if sparse.values.name not in given:
-            kind = sparse.values.data_type
-            target.graph.input.append(onnx.helper.make_tensor_value_info(sparse.values.name, kind, sparse.dims))
+        name, elem_type = sparse.values.name, sparse.values.data_type
+        if name not in given:
+            target.graph.input.append(onnx.helper.make_tensor_value_info(name, elem_type, sparse.dims))
 
 
 class _Namer:
     def __init__(self, model: Model, copy: NamedCopy, metadata: bool) -> None:
         self.model, self.copy, self.metadata = model, copy, metadata
         self.functions: list[onnx.FunctionProto] = []
-        self.taken = {readable(node.name) for node in model.nodes() if node.name}
+        self.taken: set[str] = set()  # names that fresh ones keep away from; made when one is needed
         self.protos = {
             id(graph): function for graph, function in zip(model.functions, assemble(model).functions, strict=True)
         }
-        self.inlines = (
-            any(node for node in model.nodes() if self._callee(node) is not None) if model.functions else False
-        )
+        self.inlines = bool(model.functions) and any(self._callee(node) is not None for node in model.nodes())
 
     def graph(self, graph: Scope, proto: onnx.GraphProto | onnx.FunctionProto, calls: tuple[Node, ...]) -> None:
         instances = self.copy.instances
+        drops, bodies = not self.metadata, graph.bodies
         for node, node_proto in zip(graph.nodes, proto.node, strict=True):
-            name = readable(node.name)
-            if calls or not name or name in instances:
-                name = self._fresh(name or node.op_type, calls)
-            node_proto.name = name
+            name = node.name
+            if calls or not name or name in instances or not name.isascii():
+                name = readable(name)
+                if calls or not name or name in instances:
+                    name = self._fresh(name or node.op_type, calls)
+                node_proto.name = name
             instances[name] = Instance(node, calls)
-            if not self.metadata:
-                del node_proto.metadata_props[:]
+            if drops:
+                node_proto.ClearField("metadata_props")
             if self.inlines:
                 node_proto.metadata_props.add(key=_MARK, value=str(len(instances) - 1))
-            for body, (_, body_proto) in zip(node.bodies, body_protos(node_proto), strict=True):
-                self.graph(body, body_proto, calls)
-            callee = self._callee(node)
+            if node.id in bodies:
+                for body, (_, body_proto) in zip(node.bodies, body_protos(node_proto), strict=True):
+                    self.graph(body, body_proto, calls)
+            callee = self._callee(node) if self.inlines else None
             if callee is not None:
                 self._call(node, node_proto, callee, calls)
 
@@ -190,6 +211,7 @@ class _Namer:
         above = "".join(f"{readable(call.name) or call.op_type}/" for call in calls)
         number = len(self.copy.instances)
         name = f"{above}{base}#{number}"
+        self.taken = self.taken or {readable(node.name) for node in self.model.nodes() if node.name}
         while name in self.taken:
             name += "~"
         return name

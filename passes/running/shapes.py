@@ -19,7 +19,7 @@ from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 from modelexport.passes.running import inputs as running_inputs
 from modelexport.passes.running.events import kernel_name, read_events
-from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy, nodes_of
+from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy
 from modelexport.passes.running.session import (
     SessionSettings,
     as_ort_values,
@@ -28,7 +28,7 @@ from modelexport.passes.running.session import (
     open_session,
     run,
 )
-from modelexport.passes.running.static_shapes import StaticScope, inferred, read_scopes
+from modelexport.passes.running.static_shapes import StaticScope, inferred, may_be_complete, read_scopes
 from modelexport.passes.running.values import Execution, Value
 
 ShapeSource = Literal["static", "inferred", "run"]
@@ -78,8 +78,8 @@ def find_shapes(
     if arrays:
         running_inputs.check_arrays(model, arrays)
     copy = named_copy(model, metadata=False, weights=False)
-    found = Shapes("static", sizes, copy.instances, {n.name: n for n in nodes_of(copy.proto.graph)}, {})
-    scopes = read_scopes(copy.proto, sizes) if _may_be_complete(copy.proto.graph) else []
+    found = Shapes("static", sizes, copy.instances, {}, {})
+    scopes = read_scopes(copy.proto, sizes) if may_be_complete(copy.proto.graph) else []
     if not scopes or not all(scope.complete for scope in scopes):
         proto, problem = inferred(copy.proto, sizes)
         if proto is not None:
@@ -105,16 +105,11 @@ def find_shapes(
     return found
 
 
-def _may_be_complete(graph: onnx.GraphProto) -> bool:
-    """Whether a graph describes as many values as its nodes make."""
-    made = sum(len(node.output) for node in graph.node if node.op_type != "Constant")
-    return len(graph.value_info) + len(graph.output) >= made
-
-
 def _take(found: Shapes, scopes: Sequence[StaticScope]) -> None:
-    """Executions as static shapes tell them."""
+    """Nodes, and their executions as static shapes tell them."""
     for scope in scopes:
         for node in scope.nodes:
+            found.nodes[node.name] = node.proto
             found.executions[node.name] = (scope.execution(node),) if scope.runs != 0 else ()
     found.complete = all(scope.complete for scope in scopes)
 
@@ -210,10 +205,11 @@ def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
                         Execution(
                             often,
                             tuple(
-                                _known(v, values.get(name)) for v, name in zip(static.inputs, node.input, strict=True)
+                                _known(v, values.get(name)) for v, name in zip(static.inputs, node.inputs, strict=True)
                             ),
                             tuple(
-                                _known(v, values.get(name)) for v, name in zip(static.outputs, node.output, strict=True)
+                                _known(v, values.get(name))
+                                for v, name in zip(static.outputs, node.outputs, strict=True)
                             ),
                         )
                     )
@@ -230,7 +226,7 @@ def _values_seen(scope: StaticScope, seen: _Seen) -> dict[str, Value]:
         if signatures is None or len(signatures) != 1:
             continue
         (read, made), static = next(iter(signatures)), scope.execution(node)
-        for names, known, shown in ((node.input, static.inputs, read), (node.output, static.outputs, made)):
+        for names, known, shown in ((node.inputs, static.inputs, read), (node.outputs, static.outputs, made)):
             for name, value in zip(names, _aligned(known, json.loads(shown)), strict=True):
                 if value is not None and value.dims is not None:
                     values[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -19,6 +19,15 @@ _TIMES = "how often its body runs is not known without a run"
 _SMALL = 1024
 
 
+class StaticNode(NamedTuple):
+    """A node, with its names read once: protobuf hands out each anew."""
+
+    proto: onnx.NodeProto
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class StaticScope:
     """One graph of a model whose functions are inlined.
@@ -28,7 +37,7 @@ class StaticScope:
         runs: how often it runs in all; None where that is not known, for ``reason``.
     """
 
-    nodes: Sequence[onnx.NodeProto]
+    nodes: Sequence[StaticNode]
     parent: StaticScope | None
     runs: int | None = 1
     reason: str = ""
@@ -41,8 +50,9 @@ class StaticScope:
         if self.runs == 0:
             return True
         values = self.values
-        return self.runs is not None and not any(
-            values[name].dims is None and values[name].is_tensor for node in self.nodes for name in node.output if name
+        open_ones = {name for name, value in values.items() if value.dims is None and value.elem_type != NO_TENSOR}
+        return self.runs is not None and (
+            not open_ones or open_ones.isdisjoint(name for node in self.nodes for name in node.outputs)
         )
 
     def value(self, name: str) -> Value | None:
@@ -71,10 +81,14 @@ class StaticScope:
             scope = scope.parent
         return None
 
-    def execution(self, node: onnx.NodeProto) -> Execution:
+    def execution(self, node: StaticNode) -> Execution:
         """What is known of a node's executions."""
+        known, value = self.values, self.value
         return Execution(
-            self.runs, tuple(map(self.value, node.input)), tuple(map(self.value, node.output)), self.reason
+            self.runs,
+            tuple([known[name] if name in known and name else value(name) for name in node.inputs]),
+            tuple([known[name] if name in known and name else value(name) for name in node.outputs]),
+            self.reason,
         )
 
 
@@ -90,38 +104,57 @@ def read_scopes(proto: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) ->
     return found
 
 
+def may_be_complete(graph: onnx.GraphProto) -> bool:
+    """Whether a graph describes as many values as its nodes make, the first ones with all sizes."""
+    if any((value := _value(entry.type)) and value.is_tensor and value.dims is None for entry in graph.value_info[:8]):
+        return False
+    described = len(graph.value_info) + len(graph.output)
+    makers = [node for node in graph.node if node.op_type != "Constant"]
+    return described >= len(makers) and described >= sum(len(node.output) for node in makers)
+
+
 def _read(
     graph: onnx.GraphProto, parent: StaticScope | None, runs: int | None, reason: str, found: list[StaticScope]
 ) -> StaticScope:
-    scope = StaticScope(graph.node, parent, runs, reason)
+    nodes = [StaticNode(node, node.name, tuple(node.input[:]), tuple(node.output[:])) for node in graph.node]
+    scope = StaticScope(nodes, parent, runs, reason)
     values = scope.values
-    for entry in (*graph.input, *graph.output, *graph.value_info):
-        value = _value(entry.type)
-        if value is not None and (entry.name not in values or values[entry.name].dims is None):
-            values[entry.name] = value
+    types: dict[bytes, Value | None] = {}
+    for entries in (graph.input, graph.output, graph.value_info):
+        for entry in entries:
+            name, stated = entry.name, entry.type
+            spelled = stated.SerializePartialToString()  # a graph has few different types
+            if spelled not in types:
+                types[spelled] = _value(stated)
+            value = types[spelled]
+            if value is not None and (name not in values or values[name].dims is None):
+                values[name] = value
+    kinds: dict[tuple[int, tuple[int, ...]], Value] = {}
     for tensor in graph.initializer:
-        values[tensor.name] = Value(tensor.data_type, tuple(tensor.dims))
-        if len(tensor.raw_data) <= 8 * _SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
-            scope.constants[tensor.name] = tensor
+        name, dims = tensor.name, tuple(tensor.dims[:])
+        kind = tensor.data_type, dims
+        value = values[name] = kinds.get(kind) or kinds.setdefault(kind, Value(*kind))
+        if (value.elements or 0) <= _SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            scope.constants[name] = tensor
     for sparse in graph.sparse_initializer:
         values[sparse.values.name] = Value(sparse.values.data_type, tuple(sparse.dims))
-    for node in graph.node:
-        if node.op_type == "Constant" and node.output:
+    for node in scope.nodes:
+        if node.proto.op_type == "Constant" and node.outputs:
             _read_constant(node, scope)
         else:
-            for name in node.output:
-                if name:
-                    values.setdefault(name, _UNKNOWN)  # it hides an outer value of that name
+            for name in node.outputs:
+                if name and name not in values:
+                    values[name] = _UNKNOWN  # it hides an outer value of that name
     found.append(scope)
     return scope
 
 
-def _read_constant(node: onnx.NodeProto, scope: StaticScope) -> None:
-    for attribute in node.attribute:
+def _read_constant(node: StaticNode, scope: StaticScope) -> None:
+    for attribute in node.proto.attribute:
         tensor = constant_tensor(attribute)
         if tensor is not None:
-            scope.values[node.output[0]] = Value(tensor.data_type, tuple(tensor.dims))
-            scope.constants[node.output[0]] = tensor
+            scope.values[node.outputs[0]] = Value(tensor.data_type, tuple(tensor.dims))
+            scope.constants[node.outputs[0]] = tensor
 
 
 def constant_tensor(attribute: onnx.AttributeProto) -> onnx.TensorProto | None:
@@ -154,8 +187,9 @@ def _value(kind: onnx.TypeProto) -> Value | None:
 
 
 def _read_bodies(scope: StaticScope, found: list[StaticScope]) -> None:
-    for node in scope.nodes:
-        for label, body in body_protos(node):
+    for static in scope.nodes:
+        node = static.proto
+        for label, body in body_protos(node) if node.attribute else ():
             runs, reason = scope.runs, scope.reason
             if runs != 0:
                 times, why = _times(node, label, body, scope)

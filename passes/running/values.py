@@ -35,35 +35,42 @@ def bits_of(elem_type: int) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-@dataclass(frozen=True, slots=True)
 class Value:
-    """A value's element type (ONNX's number; 0 unknown, NO_TENSOR for sequences and the like) and sizes (or None)."""
+    """A value's element type (ONNX's number; 0 unknown, NO_TENSOR for sequences and the like) and sizes (or None).
 
-    elem_type: int
-    dims: tuple[int, ...] | None
+    Attributes:
+        elements: number of elements; None where unknown.
+        nbytes: bytes of the data, elements of less than a byte packed; 0 for what is no tensor, None where unknown.
+    """
+
+    __slots__ = ("dims", "elem_type", "elements", "nbytes")
+
+    def __init__(self, elem_type: int, dims: tuple[int, ...] | None) -> None:
+        self.elem_type, self.dims = elem_type, dims
+        self.elements = None if dims is None else math.prod(dims)
+        bits = bits_of(elem_type) if self.elements is not None else None
+        self.nbytes = None if bits is None or self.elements is None else (self.elements * bits + 7) // 8
+        if elem_type == NO_TENSOR:
+            self.nbytes = 0
+
+    def __repr__(self) -> str:
+        return f"Value({self.elem_type}, {self.dims})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and (self.elem_type, self.dims) == (other.elem_type, other.dims)
+
+    def __hash__(self) -> int:
+        return hash((self.elem_type, self.dims))
 
     @property
     def is_tensor(self) -> bool:
         """Whether it is a tensor, or may be one."""
         return self.elem_type != NO_TENSOR
 
-    @property
-    def elements(self) -> int | None:
-        """Number of elements."""
-        return None if self.dims is None else math.prod(self.dims)
 
-    @property
-    def nbytes(self) -> int | None:
-        """Bytes of the data, elements of less than a byte packed; 0 for what is no tensor, None where unknown."""
-        if not self.is_tensor:
-            return 0
-        bits, elements = bits_of(self.elem_type), self.elements
-        return None if bits is None or elements is None else (elements * bits + 7) // 8
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
-    """Executions of a node with the same shapes.
+    """Executions of a node with the same shapes. Not to be changed.
 
     Attributes:
         count: how many; None where that is not known.

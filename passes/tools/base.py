@@ -84,7 +84,7 @@ class ToolPass(Pass):
         chosen = {key: selected(model, self.name, key, text).nodes for key, text in self.selectors().items()}
         self.prepare(model)
         before = Before(model, _CARRIED_KEYS)
-        old_names = model.metadata.get(embedded_tags.OLD_NAMES)
+        old_names = {key: model.metadata[key] for key in embedded_tags.old_names_keys(model.metadata)}
         count = sum(len(graph) for graph in model.graphs())
         done = tuple(step.name for step in ctx.done)
         home = DataFolder(ctx.scratch)
@@ -101,8 +101,8 @@ class ToolPass(Pass):
         report = carry(model, before, self.name) if known else None
         if report is not None and complete:
             report.by_rule.update(fill_gaps(model, ctx))
-        if old_names is not None and any(embedded_tags.OLD_NAME in node.metadata for node in model.nodes()):
-            model.patch_metadata({embedded_tags.OLD_NAMES: old_names})
+        if old_names and any(embedded_tags.OLD_NAME in node.metadata for node in model.nodes()):
+            model.patch_metadata(dict(old_names))
         embed_again(model, ctx, embedding)
         after = sum(len(graph) for graph in model.graphs())
         notes: dict[str, object] = {"tool": tool_version(self.tool()), "nodes": [count, after]}

@@ -13,6 +13,8 @@ from modelexport.analysis import cost
 from modelexport.cli.modelexport import main
 from modelexport.cli.schema import schema
 from modelexport.ir.io.reader import from_proto, load_model
+from modelexport.ir.io.writer import save_model
+from modelexport.passes.pipeline.manager import PassManager
 
 FLOAT = TensorProto.FLOAT
 
@@ -142,6 +144,58 @@ def test_a_weight_that_the_outer_module_borrows_stays_with_it(bias, charged):
     turned = node("FusedMatMul", ["x", "mix.out.weight"], ["y"], "n", "mix", "com.microsoft", transB=1)
     found = cost(model([turned], [weight("mix.out.weight", 3, 4)], opsets=(("", 17), ("com.microsoft", 1))))
     assert found.nodes[0].charged_to is None
+
+
+def retold(nodes, weights, tmp_path, edit):
+    """A model tagged by its nodes' own tags, saved with the table, then without node metadata and edited."""
+    source = model(nodes, weights, opsets=(("", 17), ("com.microsoft", 1)))
+    PassManager("htp").run(source)
+    save_model(source, tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    for each in proto.graph.node:
+        del each.metadata_props[:]
+    edit(proto.graph)
+    return from_proto(proto)
+
+
+def test_a_product_joined_with_its_scaling_keeps_the_module_of_the_product(tmp_path):
+    def fuse(graph):
+        fused = helper.make_node("FusedMatMul", ["a", "a"], ["/mix/Mul_output_0"], domain="com.microsoft", transB=1)
+        fused.name = "/mix/qk/MatMul/MatMulScaleFusion/"
+        graph.node[1].CopyFrom(fused)
+        del graph.node[2]
+
+    nodes = [
+        node("Relu", ["x"], ["a"], "/mix/Relu", "mix"),
+        node("MatMul", ["a", "a"], ["b"], "/mix/qk/MatMul", "mix.qk"),
+        node("Mul", ["b", "half"], ["/mix/Mul_output_0"], "/mix/Mul", "mix"),
+        node("Neg", ["/mix/Mul_output_0"], ["y"], "/Neg", ""),
+    ]
+    found = cost(retold(nodes, [weight("half")], tmp_path, fuse))
+    assert [(each.path, each.charged_to) for each in found.nodes][:2] == [("mix", None), ("mix", "mix.qk")]
+    assert numbers(found, "macs", "self") == {"": 0, "mix": 0, "mix.qk": 16}
+
+
+def test_a_product_that_gives_the_next_one_its_input_keeps_its_module(tmp_path):
+    """onnxslim makes one Gemm of product and bias, and names its output after the Linear that comes directly after."""
+
+    between = "/two/MatMul_output_0_pre_reshape_out"
+
+    def join(graph):
+        del graph.node[:]
+        for name, value, out in (("one", "x", between), ("two", between, "y")):
+            gemm = helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [out])
+            gemm.name = f"/{name}/MatMul_output_0"
+            graph.node.append(gemm)
+
+    nodes = [
+        node("MatMul", ["x", "one.weight"], ["/one/MatMul_output_0"], "/one/MatMul", "one"),
+        node("Add", ["/one/MatMul_output_0", "one.bias"], ["/one/Add_output_0"], "/one/Add", "one"),
+        node("MatMul", ["/one/Add_output_0", "two.weight"], ["/two/MatMul_output_0"], "/two/MatMul", "two"),
+        node("Add", ["/two/MatMul_output_0", "two.bias"], ["y"], "/two/Add", "two"),
+    ]
+    weights = [weight("one.weight", 4, 3), weight("one.bias", 3), weight("two.weight", 3, 5), weight("two.bias", 5)]
+    assert numbers(cost(retold(nodes, weights, tmp_path, join)), "macs") == {"": 54, "one": 24, "two": 30}
 
 
 def test_a_tied_weight_stays_with_the_head():

@@ -78,3 +78,11 @@ def test_tagged_and_embedded() -> None:
     assert found(Fact.EMBEDDED, model) == []
     next(model.nodes()).patch_doc('\n@htp {"htp.path":"other"}')
     assert found(Fact.EMBEDDED, model) == ["main: node 0 (first): metadata says 'other', the IR says 'enc'"]
+
+
+def test_a_sample_is_spread_over_the_model() -> None:
+    model = make_model(_CHAIN)
+    every = found(Fact.TAGGED, model)
+    assert [str(each) for each in Fact.TAGGED.check(model, len(every))] == every
+    assert [str(each) for each in Fact.TAGGED.check(model, 2)] == [every[0], every[2]]
+    assert [str(each) for each in Fact.TAGGED.check(model, 1)] == [every[0]]

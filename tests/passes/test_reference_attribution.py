@@ -157,3 +157,27 @@ def test_a_sidecar_file_is_read(tmp_path: Path) -> None:
         "/enc/Relu enc reference/reference-node-name\n/enc/Exp_output_0 enc reference/reference-output-name\n...",
         reference=tmp_path / "reference_hierarchy.json",
     )
+
+
+def test_rule_bodies(tmp_path: Path) -> None:
+    """An owner that shares an output's name: a decoder merged with its version for cached keys."""
+    merged = """
+    agraph (float[N] X, bool C) => (float[N] Y) {
+        Y = If (C) <
+            then_branch = one () => (float[N] u) {
+                ["/enc/Relu"] t = Relu (X)
+                ["/dec/Neg"] u = Neg (t)
+            },
+            else_branch = other () => (float[N] v) { ["/dec/Neg"] v = Neg (X) }
+        >
+    }
+    """
+    model = make_model(merged)
+    run_pass("reference-attribution", model, reference=_tagged(tmp_path))
+    owner = model.main.nodes[0].attribution
+    assert owner is not None and (owner.path, owner.rule) == ("", "bodies")
+    inside = merged.replace("/enc/Relu", "/enc/Exp").replace("/dec/Neg", "/enc/Relu")
+    model = make_model(inside)
+    run_pass("reference-attribution", model, reference=_tagged(tmp_path))
+    owner = model.main.nodes[0].attribution
+    assert owner is not None and (owner.path, owner.rule) == ("enc", "reference-output-name")

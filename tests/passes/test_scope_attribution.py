@@ -10,6 +10,7 @@ import pytest
 
 from modelexport.ir import load_model
 from modelexport.ir.io.embedded_tags import pack
+from modelexport.passes import PassManager
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.scope_attribution import ScopeAttribution
 from modelexport.passes.testing import check, make_model
@@ -228,3 +229,25 @@ def test_damaged_tables_are_ignored_with_one_warning(table: str) -> None:
     ScopeAttribution().run(model, ctx)
     assert [node.attribution for node in model.nodes()] == [None, None]
     assert len(ctx.warnings) == 1
+
+
+_SHARED_BIAS = """
+agraph (float[N,4] X) => (float[N,4] Y) <int8[4] "a.norm.bias_q" = {1,2,3,4}, float s = {0.5}, int8 z = {0}> {
+    d1 = DequantizeLinear ("a.norm.bias_q", s, z)
+    ["/a/norm/Add"] h = Add (X, d1)
+    d2 = DequantizeLinear ("a.norm.bias_q", s, z)
+    ["/b/norm/Add"] Y = Add (h, d2)
+}
+"""
+
+
+def test_what_carries_a_merged_weight_is_its_readers() -> None:
+    """Equal biases of two norms are one initializer; a tool puts a DequantizeLinear before each reader."""
+    model = make_model(_SHARED_BIAS.replace("a.norm.bias_q", "a.norm.bias"))
+    PassManager("htp").run(model)
+    assert {node.first_output: node.attribution.path for node in model.nodes() if node.attribution} == {
+        "d1": "a.norm",
+        "h": "a.norm",
+        "d2": "b.norm",
+        "Y": "b.norm",
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from modelexport.ir.attribution import Source
 from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
 from modelexport.ir.operators import CARRIERS, Category, category
@@ -26,6 +27,8 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
     """
     owner = parameters.owner
     constant: dict[str, str] = {name: owner.get(name, "") for name in graph.initializers}
+    if graph.kind == "function":
+        constant.update((name, owner[name]) for name in graph.inputs if name in owner)
     several: set[str] = set()  # made of weights of several modules
     shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
@@ -103,6 +106,25 @@ def is_used_above(node: Node, path: str) -> bool:
     readers = [reader for value in node.outputs for reader in node.graph.consumers(value)]
     paths = {reader.attribution.path if reader.attribution is not None else path for reader in readers}
     return len(paths) == 1 and all(path != above and (not above or path.startswith(above + ".")) for above in paths)
+
+
+def is_read_elsewhere(node: Node, path: str) -> bool:
+    """Whether ``node`` only carries a weight of ``path``, for nodes that are all on record elsewhere.
+
+    Exporters merge equal weights under the first owner's name; what a tool then puts before each reader, such as a
+    DequantizeLinear, is the reader's.
+    """
+    if category(node.op_type) not in CARRIERS:
+        return False
+    readers = [reader.attribution for value in node.outputs for reader in node.graph.consumers(value)]
+    return bool(readers) and all(
+        held is not None and held.source in (Source.SCOPE, Source.REFERENCE) and not _are_related(held.path, path)
+        for held in readers
+    )
+
+
+def _are_related(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.") or not (one and other)
 
 
 def _chief(owners: list[str]) -> str:

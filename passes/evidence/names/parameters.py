@@ -91,7 +91,7 @@ class ParameterIndex:
         self._by_spelling: dict[str, list[str]] | None = None
 
     @classmethod
-    def of(cls, model: Model, prefixes: Prefixes | None = None) -> ParameterIndex:
+    def of(cls, model: Model) -> ParameterIndex:
         """The index of every initializer of ``model``, at every depth, and of weights that Constant nodes hold.
 
         A name that a converter counted up names no module, nor does that of a shape or an axis.
@@ -99,39 +99,18 @@ class ParameterIndex:
         Exporters merge equal initializers. TorchScript then copies the one that is left to the other names through
         Identity nodes, which count as those parameters; and one that several nodes read and that has the same value
         everywhere, such as a bias of zeros, may be anyone's: its name makes a module known but places no node.
+
+        Nobody may change the index: all who ask for that of one model share it.
         """
-        prefixes = Prefixes.of(model) if prefixes is None else prefixes
-        counted = Counted(model)
-        index = cls(())
-        for name in parameter_names(model):
-            plain = prefixes.parameter_name(name) if prefixes else name
-            owner = owner_of(plain)
-            if owner is not None and not counted.has(name):
-                index.owner[name] = owner
-                index.add(owner)
-        index.owners = frozenset(index.owner.values())
-        weights = Weights(model)
-        for graph in model.graphs():
-            for name in graph.initializers:
-                readers = graph.consumers(name)
-                if len(readers) < 2:
-                    continue
-                copies = [node.first_output for node in readers if node.op_type == "Identity"]
-                for copy in copies:
-                    owner = owner_of(copy)
-                    if owner is not None:
-                        index.owner[copy] = owner
-                        index.add(owner)
-                if name in index.owner and not copies and weights.is_uniform(name):
-                    del index.owner[name]
-        return index
+        return model.derived(_index_of)
 
     def add(self, path: str) -> None:
         """Make ``path`` and its prefixes known."""
-        while path and path not in self.known:
-            self.known.add(path)
-            path = path.rpartition(".")[0]
-        self._by_spelling = None
+        if path not in self.known:
+            self._by_spelling = None
+            while path and path not in self.known:
+                self.known.add(path)
+                path = path.rpartition(".")[0]
 
     def spelled_below(self, path: str, spelling: str) -> list[str]:
         """Known paths below ``path`` that TorchScript scopes spell as ``spelling``."""
@@ -150,6 +129,34 @@ class ParameterIndex:
                 index[unqualified(path)].append(path)
             self._by_spelling = index
         return self._by_spelling.get(spelling, [])
+
+
+def _index_of(model: Model) -> ParameterIndex:
+    prefixes = Prefixes.of(model)
+    renamed = bool(prefixes)
+    counted = Counted(model)
+    index = ParameterIndex(())
+    for name in parameter_names(model):
+        owner = owner_of(prefixes.parameter_name(name) if renamed else name)
+        if owner is not None and not counted.has(name):
+            index.owner[name] = owner
+            index.add(owner)
+    index.owners = frozenset(index.owner.values())
+    weights = Weights(model)
+    for graph in model.graphs():
+        for name in graph.initializers:
+            readers = graph.consumers(name)
+            if len(readers) < 2:
+                continue
+            copies = [node.first_output for node in readers if node.op_type == "Identity"]
+            for copy in copies:
+                owner = owner_of(copy)
+                if owner is not None:
+                    index.owner[copy] = owner
+                    index.add(owner)
+            if name in index.owner and not copies and weights.is_uniform(name):
+                del index.owner[name]
+    return index
 
 
 class Weights:

@@ -29,6 +29,10 @@ class Prefixes:
     @classmethod
     def of(cls, model: Model) -> Prefixes:
         """The prefixes of ``model``, none where its names begin with a slash or have none."""
+        return model.derived(cls._read)
+
+    @classmethod
+    def _read(cls, model: Model) -> Prefixes:
         torch, every = Counter[str](), Counter[str]()
         named = 0
         for node in model.nodes():

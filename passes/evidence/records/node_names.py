@@ -108,5 +108,5 @@ def shorter_names(name: str) -> Iterator[str]:
 
 def split_call(segment: str) -> tuple[str, int] | None:
     """``("fc", 2)`` for ``fc_2``: a segment that may be a further call of another; None where it can't be."""
-    match = _CALL.match(segment)
+    match = _CALL.match(segment) if segment[-1:].isdigit() else None
     return (match[1], int(match[2])) if match is not None and len(match[2]) < 7 else None

@@ -26,38 +26,43 @@ class OldNames:
     @classmethod
     def read(cls, model: Model, warnings: list[str]) -> OldNames:
         """What the file says; a damaged table is ignored with a warning."""
-        packed = model.metadata.get(OLD_NAMES)
         found = cls()
-        if packed is None:  # a tool that dropped the table may have left the nodes' own records
+        keys = embedded_tags.old_names_keys(model.metadata)
+        if not keys:  # a tool that dropped the table may have left the nodes' own records
             for node in model.nodes():
                 name = node.metadata.get(OLD_NAME)
                 if name is not None:
                     found.nodes[node] = name or None
             return found
-        try:
-            budget = embedded_tags.table_budget(model)
-            names = [_row(row) for row in embedded_tags.unpack(packed, budget, "names")]
-            values = [_row(row) for row in embedded_tags.unpack(packed, budget, "values")]
-        except BadTable as error:
-            warnings.append(f"ignored the table of old names: {error}")
-            return found
-        found._take(model, names, values)
+        budget = embedded_tags.table_budget(model)
+        for key in keys:
+            packed = model.metadata[key]
+            try:
+                names = [_row(row) for row in embedded_tags.unpack(packed, budget, "names")]
+                values = [_row(row) for row in embedded_tags.unpack(packed, budget, "values")]
+            except BadTable as error:
+                warnings.append(f"ignored the table of old names: {error}")
+                continue
+            found._take(model, names, values, _prefix(model, names))
         return found
 
-    def _take(self, model: Model, names: list[_Row], values: list[_Row]) -> None:
+    def _take(self, model: Model, names: list[_Row], values: list[_Row], prefix: str) -> None:
         by_scope = {(scope, new): old for scope, new, old in names}
         by_name = {new: old for _, new, old in names}  # tools move nodes, and scopes are named by position
         for node in model.nodes():
-            if node.name in by_name:
-                old = by_scope.get((node.graph.scope, node.name), by_name[node.name])
-                self.nodes[node] = _spelled(old)
+            before = prefix if node.graph.home.kind != "function" else ""
+            name = node.name.removeprefix(before)
+            if name in by_name and node.name.startswith(before):
+                old = by_scope.get((node.graph.scope, name), by_name[name])
+                self.nodes[node] = _spelled(old and before + old)
         graphs = {graph.scope: graph for graph in model.graphs()}
         for scope, new, old in values:
+            new = prefix + new
             graph = graphs.get(scope)
             if graph is None or graph.producer(new) is None:
                 graph = next((each for each in graphs.values() if each.producer(new) is not None), None)
             if graph is not None and old:
-                self.values.setdefault(graph, {})[new] = old
+                self.values.setdefault(graph, {})[new] = prefix + old
 
     def node_renamed(self, node: Node, name: str) -> None:
         """Remember the present name of a node that is about to be called ``name``; the first one counts."""
@@ -84,10 +89,30 @@ class OldNames:
         values: list[list[object]] = [
             [graph.scope, new, old] for graph in model.graphs() for new, old in self.values.get(graph, {}).items()
         ]
-        model.patch_metadata({OLD_NAMES: embedded_tags.pack_all({"names": names, "values": values})})
+        packed = embedded_tags.pack_all({"names": names, "values": values})
+        wanted: dict[str, str | None] = dict.fromkeys(embedded_tags.old_names_keys(model.metadata))
+        wanted[f"{OLD_NAMES}.{embedded_tags.digest_of(packed)}"] = packed
+        model.patch_metadata(wanted)
 
 
+_KEYS = frozenset((OLD_NAME,))
 _Row = tuple[str, str, str | None]
+
+
+def _prefix(model: Model, names: list[_Row]) -> str:
+    """What a composing tool put before the names of one table (not in functions): what stands before most of them."""
+    by_old: dict[str, list[str]] = {}
+    for _, new, old in names:
+        by_old.setdefault(old or "", []).append(new)
+    rows: dict[str, set[str]] = {"": set()}
+    for node in model.nodes():
+        if not node.has_metadata(_KEYS) or node.graph.home.kind == "function":
+            continue
+        ends = [new for new in by_old.get(node.metadata[OLD_NAME], ()) if node.name.endswith(new)]
+        if ends:
+            new = max(ends, key=len)
+            rows.setdefault(node.name[: -len(new)], set()).add(new)
+    return max(rows, key=lambda prefix: len(rows[prefix]))
 
 
 def _spelled(name: str | None) -> str | None:

@@ -6,7 +6,9 @@ import json
 import zlib
 from base64 import b64decode
 
+import onnx
 import pytest
+from onnx import compose
 
 from modelexport.ir import Model, load_model
 from modelexport.ir.errors import ConfigError
@@ -70,7 +72,8 @@ def test_names_follow_called_modules() -> None:
     written = load_model(to_bytes(model))
     assert names(written) == NEW
     assert written.main.nodes[1].metadata["htp.name"] == "dup" and written.main.nodes[3].metadata["htp.name"] == ""
-    table = json.loads(zlib.decompress(b64decode(written.metadata["htp.names"])))
+    (key,) = embedded_tags.old_names_keys(written.metadata)
+    table = json.loads(zlib.decompress(b64decode(written.metadata[key])))
     assert table["v"] == 1 and table["values"] == []
     assert table["names"][:2] == [["main", "/enc/layer.0/Add", "dup"], ["main", "/enc/layer.0/Add_1", "dup"]]
     assert table["names"][2][2] is None  # a name that is there and empty
@@ -145,7 +148,9 @@ def test_undo_leaves_what_was_renamed_since() -> None:
     later.main.nodes[1].rename("mine")
     run_pass("node-naming{undo=true}", later)
     assert names(later)[:3] == ["/enc/layer.0/Mul", "mine", "dup"]
-    assert "htp.names" not in later.metadata and all("htp.name" not in node.metadata for node in later.nodes())
+    assert not embedded_tags.old_names_keys(later.metadata) and all(
+        "htp.name" not in node.metadata for node in later.nodes()
+    )
 
 
 def test_a_second_naming_keeps_the_first_names() -> None:
@@ -160,10 +165,32 @@ def test_a_second_naming_keeps_the_first_names() -> None:
 def test_without_its_table_the_nodes_know_their_names() -> None:
     model = make_model(TEXT)
     run_pass("node-naming", model)
-    model.patch_metadata({"htp.names": None})
+    model.patch_metadata(dict.fromkeys(embedded_tags.old_names_keys(model.metadata)))
     back = load_model(to_bytes(model))
     run_pass("node-naming{undo=true}", back)
     assert names(back)[1:4] == ["dup", "dup", ""]
+
+
+@pytest.mark.parametrize("prefixes", [("first_", "second/"), ("", "second_")])
+@pytest.mark.parametrize("digest", [True, False])
+def test_models_with_old_names_merge_and_get_them_back(prefixes: tuple[str, str], digest: bool) -> None:
+    """Names as composing tools make them of two models' names; tables of older versions have no digest."""
+    first, second = make_model(TEXT), make_model(TEXT.replace('"dup"', '"dop"'))
+    for model in (first, second):
+        run_pass("node-naming{values=true}", model)
+    if not digest:
+        (key,) = embedded_tags.old_names_keys(first.metadata)
+        first.patch_metadata({"htp.names": first.metadata[key], key: None})
+    both = [onnx.load_from_string(to_bytes(model)) for model in (first, second)]
+    merged = compose.merge_models(*both, io_map=[("Y", "X")], prefix1=prefixes[0], prefix2=prefixes[1])
+    back = load_model(merged.SerializeToString())
+    half = len(both[0].graph.node)
+    assert [node.name.startswith(prefixes[1]) for node in back.main.nodes] == [False] * half + [True] * half
+    run_pass("node-naming{undo=true}", back)
+    one, other = back.main.nodes[1], back.main.nodes[half + 1]
+    assert (one.name, other.name) == (f"{prefixes[0]}dup", f"{prefixes[1]}dop")
+    assert (one.outputs, other.outputs) == ((f"{prefixes[0]}b",), (f"{prefixes[1]}b",))
+    assert not embedded_tags.old_names_keys(back.metadata)
 
 
 def test_a_damaged_table_is_ignored_with_a_warning() -> None:
