@@ -44,9 +44,8 @@ Guess = tuple[str, str]  # path and rule
 _BETWEEN = frozenset(("neighbours", "producers", "consumers"))
 _WEAK = _BETWEEN | {"guessed-consumers", "constant-common", "shape-common"}
 _NAMED = 3  # nodes that an attribution names as its evidence
-# How many readers of a value, and modules that may have it, are looked at: bounds, since all with all are compared. For
-# values that several modules read, as in t5, convnext and deberta (with 1 and 1 these lose 143 right tags, 280 without
-# names).
+# Bounds on the readers of a value and the modules that may have it, since all with all are compared. For values that
+# several modules read, as in t5, convnext and deberta (with 1 and 1 these lose 143 right tags, 280 without names).
 _READERS, _HOLDERS = 8, 6
 
 
@@ -92,9 +91,8 @@ class ContextInheritance(Pass):
                     nameless = nameless_weights(model, parameters.owner.keys())
                     vectors = nameless_vectors(model, parameters.owner.keys())
                 home = _home(graph, tree, calls)
-                fill = _Fill(
-                    flow, tree, self.max_hops, vectors, home[0][0] if home and graph.kind == "function" else None
-                )
+                function = home[0][0] if home and graph.kind == "function" else None
+                fill = _Fill(flow, tree, self.max_hops, vectors, function)
                 guesses = fill.decide()
                 basis = _Basis(fill, nameless, made.support)
                 for index, (node, guess) in enumerate(zip(flow.nodes, guesses, strict=True)):
@@ -195,9 +193,7 @@ def _agreed(tree: ModuleTree, readers: Iterable[str], kind: str) -> Guess:
 class _Fill:
     """The open nodes of one graph, decided from the strongest evidence to the weakest."""
 
-    def __init__(
-        self, flow: Flow, tree: ModuleTree, max_hops: int, vectors: Set[str], function: str | None = None
-    ) -> None:
+    def __init__(self, flow: Flow, tree: ModuleTree, max_hops: int, vectors: Set[str], function: str | None) -> None:
         self.flow = flow
         self.function = function  # the module of a local function, whose own code has its arguments
         self.vectors = vectors
