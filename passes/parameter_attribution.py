@@ -11,7 +11,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.inference.confidence import confidence
+from modelexport.passes.evidence.inference.confidence import ALONE, confidence
 from modelexport.passes.evidence.names.anchors import FUNCTIONAL, INITIALIZER, anchors, weights_read
 from modelexport.passes.evidence.names.parameters import ParameterIndex, owner_of
 from modelexport.passes.evidence.values.initializers import Initializers
@@ -59,6 +59,7 @@ class _Work:
     def __init__(self, model: Model, ctx: PassContext, traced: bool) -> None:
         self.model, self.ctx, self.traced = model, ctx, traced
         self.owners: dict[str, Owner] = {}
+        self.alone = all(node.attribution is None for node in model.nodes())
 
     def found(self) -> dict[str, int]:
         """Number of initializers by the rule that found their module."""
@@ -116,13 +117,14 @@ class _Work:
             self._set(add, left.path, BIAS, left.evidence)
 
     def _set(self, node: Node, path: str, rule: str, evidence: tuple[str, ...]) -> None:
-        sure = confidence(rule)
+        path = self.model.modules.canonical(path)
+        sure = ALONE.get(rule, confidence(rule)) if self.alone else confidence(rule)
         held = node.attribution
         if held is not None:
             weaker = held.source in (Source.PARAMETER, Source.INHERITED, Source.FALLBACK) and held.confidence < sure
             if held.path == path or not weaker:
                 return
-        self.ctx.attribute(node, path, Source.PARAMETER, rule, evidence)
+        self.ctx.attribute(node, path, Source.PARAMETER, rule, evidence, confidence=sure)
 
 
 def _is_settled(node: Node) -> bool:

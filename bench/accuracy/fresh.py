@@ -1,6 +1,11 @@
 """Are the tags of fresh exports exact? Every model with both exporters and several opsets, checked by value.
 
-    python bench/accuracy/fresh.py [--models bert,unet] [--settings torchscript-14,dynamo-17] [--json FILE]
+    python bench/accuracy/fresh.py [--models bert,unet] [--settings torchscript-14,dynamo-17] [--strategy usage_based]
+        [--json FILE]
+
+Two more settings are for models whose records can't be believed, on request: torchscript-scripted exports the model as
+torch.jit.script makes it, where that can be done, and dynamo-regions with the forwards of its inner modules under
+no_grad or autocast, in turn.
 
 The truth is another run of the model: eager, watched by module calls and both of torch's modes, which gives the module
 of every float value; onnxruntime gives the value of every node. A node whose value exactly one module made is decided,
@@ -23,6 +28,8 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +46,68 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dynamo-17": {"dynamo": True, "opset_version": 17},
 }
 
+IN_DOUBT: dict[str, dict[str, Any]] = {
+    "torchscript-scripted": {"dynamo": False, "opset_version": 17},
+    "dynamo-regions": {"dynamo": True},
+}
 SURE = 0.9
 
 
-def check(name: str, setting: str, folder: Path) -> dict[str, Any]:
+@contextmanager
+def in_regions(model: Any) -> Iterator[None]:
+    """Every module with parts runs under no_grad or under autocast that is off, in turn."""
+    import torch
+
+    changed = [
+        module
+        for name, module in model.named_modules()
+        if name and any(True for _ in module.children()) and type(module).forward is not torch.nn.Module.forward
+    ]
+    for number, module in enumerate(changed):
+
+        def forward(*args: Any, own: Any = module.forward, number: int = number, **kwargs: Any) -> Any:
+            with torch.autocast("cpu", enabled=False) if number % 2 else torch.no_grad():
+                return own(*args, **kwargs)
+
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+def export(model: Any, example: Any, target: Path, setting: str, strategy: str) -> dict[str, Any]:
+    """The result of one export."""
+    import torch
+
+    from modelexport import HierarchyExporter
+    from modelexport.frontend.unified.usage_based import UsageBasedExporter
+
+    exporter = (UsageBasedExporter if strategy == "usage_based" else HierarchyExporter)(sidecar=False)
+    if setting == "torchscript-scripted":
+        model = torch.jit.script(model)
+    with in_regions(model) if setting == "dynamo-regions" else nullcontext():
+        return exporter.export(model, example, target, **{**SETTINGS, **IN_DOUBT}[setting])
+
+
+def check(name: str, setting: str, folder: Path, strategy: str = "htp") -> dict[str, Any]:
     """One export, and how many of its nodes are decided and exact."""
     import architectures
     import ground_truth
     import models
 
-    from modelexport import HierarchyExporter
     from modelexport.ir.errors import ModelExportError
 
     model, example = (architectures if name in architectures.BUILDERS else models).get(name)
+    if setting == "torchscript-scripted" and isinstance(example, Mapping):
+        example = tuple(example.values())  # scripts take positions
     target = folder / f"{name}-{setting}.onnx"
     row: dict[str, Any] = {"model": name, "setting": setting}
     started = time.perf_counter()
     try:
-        result = HierarchyExporter(sidecar=False).export(model, example, target, **SETTINGS[setting])
-    except ModelExportError as error:
+        result = export(model, example, target, setting, strategy)
+    except (ModelExportError, NotImplementedError, RuntimeError) as error:  # what torch.jit.script can't read
         return {**row, "error": str(error)[:200]}
     row |= {
         "seconds": time.perf_counter() - started,
@@ -77,7 +127,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| exporter, opset asked for | models | nodes | decided % | exact % of decided | by source |"]
     lines.append("|---|---:|---:|---:|---:|---|")
     good = [row for row in rows if "error" not in row]
-    for setting in SETTINGS:
+    for setting in (*SETTINGS, *IN_DOUBT):
         held = [row for row in good if row["setting"] == setting]
         if held:
             sources: Counter[str] = Counter()
@@ -108,9 +158,15 @@ def _shares(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
+    named = ", ".join([*SETTINGS, *IN_DOUBT])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="", help="comma-separated; all when left out")
-    parser.add_argument("--settings", default="", help=f"of {', '.join(SETTINGS)}; all when left out")
+    parser.add_argument(
+        "--settings",
+        default="",
+        help=f"of {named}; the first {len(SETTINGS)} when left out",
+    )
+    parser.add_argument("--strategy", choices=("htp", "usage_based"), default="htp")
     parser.add_argument("--json", type=Path, help="write one line per export")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -126,7 +182,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             for setting in settings:
-                row = check(name, setting, Path(folder))
+                row = check(name, setting, Path(folder), args.strategy)
                 rows.append(row)
                 told = row.get("error") or f"{row['exact']} of {row['decided']} decided of {row['nodes']} nodes"
                 print(f"{name} {setting}: {told}", file=sys.stderr, flush=True)

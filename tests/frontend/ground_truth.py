@@ -227,7 +227,7 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
             decide(op_type, output, tagged, ())
             continue
         value = values.get(output)
-        if value is None or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
+        if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
             continue
         if any(other in values and np.array_equal(values[other], value) for other in inputs):
             continue  # passed on as it is
@@ -243,4 +243,4 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
 
 
 def _same(value: np.ndarray | None, other: np.ndarray) -> bool:
-    return value is not None and value.size == other.size and np.array_equal(value.ravel(), other.ravel())
+    return isinstance(value, np.ndarray) and value.size == other.size and np.array_equal(value.ravel(), other.ravel())

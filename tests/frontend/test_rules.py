@@ -81,11 +81,11 @@ def test_rule_folded_norm(owners: WeightOwners) -> None:
 def test_rule_weight_holder(owners: WeightOwners) -> None:
     """No call confirms the record; the holder of the weights decides."""
     model = applied(PRODUCT % "", {"a": "other"}, owners, watched=False)
-    assert_attributions(model, "a fc parameter/weight-holder 0.98\n...")
+    assert_attributions(model, "a fc parameter/weight-holder 1.00\n...")
 
 
 def test_rule_unconfirmed_scope(owners: WeightOwners) -> None:
-    """No call confirms the record, and no weight is read: a guess, and no more."""
-    text = "agraph (float[2,2] X) => (float[2,2] Y) {\n Y = Exp (X)\n}"
+    """No call confirms the record, no weight is read, and there are no neighbours: a guess, and no more."""
+    text = 'agraph (float[2,2] X) => (float[2,2] Y) {\n ["/act/Exp"] Y = Exp (X)\n}'
     model = applied(text, {"Y": "act"}, owners, watched=False)
     assert_attributions(model, f"Y act scope/unconfirmed-scope {DOUBT:.2f}")
