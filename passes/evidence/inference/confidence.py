@@ -37,7 +37,7 @@ CHOSEN: dict[str, float] = {
     "nearest-ancestor": 0.3,
     "node-name-table": 1.0,
     "norm-growth": 0.95,
-    "norm-order": 0.6,
+    "norm-order": 0.2,
     "onnxscript-name-scopes": 0.98,
     "owner": 0.95,
     "recurrent": 0.2,
@@ -45,7 +45,7 @@ CHOSEN: dict[str, float] = {
     "reference-prefix": 0.9,
     "scheme-jax": 0.97,
     "scheme-jax-helper": 0.5,
-    "scheme-paddle-order": 0.6,
+    "scheme-paddle-order": 0.2,
     "scheme-paddle-weight": 0.96,
     "scheme-tensorflow": 0.98,
     "scheme-tensorflow-helper": 0.5,
@@ -103,6 +103,11 @@ def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float
 
     ``model`` is ``confidence.json``'s part on situations, or another of its kind.
     """
+    return min(max(round(1 / (1 + math.exp(-log_odds(situation, model))), 2), _SLIGHTEST), 1 - _SLIGHTEST)
+
+
+def log_odds(situation: Situation, model: dict[str, Any] | None = None) -> float:
+    """The same before it is rounded, as the logarithm of right tags by wrong ones."""
     model = _DATA["situations"] if model is None else model
     odds = 0.0
     values = numbers(situation, model["levels"])
@@ -111,7 +116,7 @@ def estimate(situation: Situation, model: dict[str, Any] | None = None) -> float
             feature, threshold, low, high = tree
             tree = low if values[feature] <= threshold else high
         odds += tree
-    return min(max(round(1 / (1 + math.exp(-odds)), 2), _SLIGHTEST), 1 - _SLIGHTEST)
+    return odds
 
 
 def names(situation: Situation) -> dict[str, str]:
