@@ -13,14 +13,20 @@ def joined_in_block(
 ) -> str | None:
     """The block in which a node joins values of modules ``up`` for another module, as a residual sum before a norm.
 
-    Only in one of several like blocks, that is below a number, and not from one block to the next. For wav2vec2, graph,
-    levit and encoder: 30 of 20,000 right tags by names left, 276 without names; no model of 20 loses any.
+    Only inside of numbered blocks, and not from one block to the next. Right tags gained, with names and without: bart
+    32 and 88, wav2vec2 24 and 91, levit 12 and 36, encoder 10 and 33, qwen3 16 and 32, recurrent 12 and 30. Perceiver
+    loses 18 and 42.
     """
     if sum(flow.kind[maker] >= Kind.DATA for maker in flow.before[index]) < 2:
         return None
     readers = {paths[reader] for reader in flow.after[index]}
     candidates = [(tree.common(one, reader), one) for one in up for reader in readers if reader is not None]
     block = deepest(shared for shared, _ in candidates)
-    if not block or not any(atom.isdigit() for atom in block.split(".")):
+    if not block or not _is_numbered(block):
         return None
-    return block if any(shared == block and not tree.is_numbered(block, one) for shared, one in candidates) else None
+    ends = (one[len(block) :] for shared, one in candidates if shared == block)
+    return None if any(_is_numbered(end) for end in ends) else block
+
+
+def _is_numbered(path: str) -> bool:
+    return any(atom.isdigit() for atom in path.split("."))

@@ -58,14 +58,6 @@ class ModuleTree:
         (atom,) = children
         return self.is_container(f"{path}.{atom}" if path else atom)
 
-    def is_numbered(self, above: str, path: str) -> bool:
-        """Whether a numbered list is on the way from ``above`` down to ``path``."""
-        while len(path) > len(above):
-            if self.is_container(path):
-                return True
-            path = path.rpartition(".")[0]
-        return False
-
     def site(self, path: str) -> str:
         """The module whose own code runs around that of ``path``: its parent where it is a leaf, else itself."""
         return self.lift(path.rpartition(".")[0]) if self.is_leaf(path) else self.lift(path)
