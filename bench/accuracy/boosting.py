@@ -27,6 +27,7 @@ SETTINGS = {
     "verbosity": -1,
 }
 TREES = 300
+_STEPS = 25  # of Newton's method, which needs about 6
 
 
 def situation(fields: Sequence[Any]) -> Situation:
@@ -50,6 +51,36 @@ def fit(guesses: Sequence[Guess]) -> Model:
     booster = lightgbm.train(SETTINGS, data, TREES)
     trees = [_tree(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
     return {"levels": levels, "trees": trees}  # LightGBM's starting score is in the first tree
+
+
+def scaled(model: Model, slope: float, shift: float) -> Model:
+    """``model`` with the log-odds that it gives multiplied by ``slope``, and ``shift`` added."""
+    first, *rest = (_scaled(tree, slope, 0.0) for tree in model["trees"])
+    return {"levels": model["levels"], "trees": [_scaled(first, 1.0, shift), *rest]}
+
+
+def _scaled(tree: Any, slope: float, shift: float) -> Any:
+    if not isinstance(tree, list):
+        return round(slope * tree + shift, 4)
+    return [*tree[:2], _scaled(tree[2], slope, shift), _scaled(tree[3], slope, shift)]
+
+
+def platt(odds: Sequence[float], rights: Sequence[bool], groups: Sequence[str]) -> tuple[float, float]:
+    """Slope and shift of the log-odds that make these likeliest (Platt 1999), by Newton's method.
+
+    Each group, an architecture, weighs the same: what is unseen is another architecture and not another node.
+    """
+    x, y = np.asarray(odds), np.asarray(rights, dtype=float)
+    sizes = collections.Counter(groups)
+    weight = np.array([len(groups) / len(sizes) / sizes[group] for group in groups])
+    found = np.array([1.0, 0.0])
+    design = np.stack([x, np.ones_like(x)], 1)
+    for _ in range(_STEPS):
+        share = 1 / (1 + np.exp(-design @ found))
+        gradient = design.T @ (weight * (y - share))
+        hessian = (design * (weight * share * (1 - share))[:, None]).T @ design + 1e-6 * np.eye(2)
+        found = found + np.linalg.solve(hessian, gradient)
+    return float(found[0]), float(found[1])
 
 
 def _levels(guesses: Sequence[Guess]) -> dict[str, dict[str, float]]:

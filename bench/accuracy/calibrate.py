@@ -6,15 +6,17 @@
 Each rule gets the share of its tags that were right, drawn towards the share of all tags of its source by as much as
 ten tags weigh; one that fewer than three architectures have shown keeps the number it had. Inferring rules get a second
 share for graphs of which little is known, and a third where next to nothing is. Guesses by what lies around a node get
-trees that were fitted to their situations. It prints the calibration error on architectures that were left out of the
-measurement, a few at a time, as a whole, by situation, and by architecture. ``--trees`` fits another number of trees
-than the file holds; ``--check`` writes nothing.
+trees that were fitted to their situations, and log-odds scaled to how often guesses are right on architectures that
+were left out of the fit. It prints the calibration error on such architectures, a few at a time, as a whole, by
+situation, and by architecture. ``--trees`` fits another number of trees than the file holds; ``--check`` writes
+nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import sys
 from collections.abc import Iterable
@@ -31,6 +33,7 @@ FEW = 3  # architectures; what fewer have shown is chance
 INFERRED = ("inherited", "fallback")
 KINDS = ("rules", "sparse", "bare")
 Row = list[Any]  # situation, case, rule, source, confidence, exact, hsim, basis of a guess, as run.py writes them
+Given = tuple[list[float], list[bool], list[str]]
 Shares = dict[str, Any]  # what confidence.json holds
 
 
@@ -81,6 +84,21 @@ def measure(rows: list[Row], old: Shares) -> Shares:
     return found
 
 
+def odds(rows: list[Row], shares: Shares) -> Given:
+    """The log-odds that ``shares`` give each guess, whether it is right, and its architecture."""
+    from modelexport.passes.evidence.inference.confidence import log_odds
+
+    known: dict[str, float] = {}
+    given: list[float] = []
+    for row in rows:
+        if row[7]:
+            key = repr(row[7])
+            if key not in known:
+                known[key] = log_odds(boosting.situation(row[7]), shares["situations"])
+            given.append(known[key])
+    return given, [bool(row[5]) for row in rows if row[7]], [architecture(row) for row in rows if row[7]]
+
+
 def confidences(rows: list[Row], shares: Shares) -> list[tuple[float, bool]]:
     """The confidence that ``shares`` give each tag, and whether the tag is right."""
     from modelexport.passes.evidence.inference.confidence import estimate
@@ -98,6 +116,12 @@ def confidences(rows: list[Row], shares: Shares) -> list[tuple[float, bool]]:
         kind = graph[row[0], row[1]] if row[3] in INFERRED else "rules"
         given.append((shares[kind].get(row[2], shares["rules"].get(row[2], 0.5)), bool(row[5])))
     return given
+
+
+def _slope(given: list[Given]) -> tuple[float, float]:
+    """Slope and shift that fit the guesses of several folds best; none where there are no guesses."""
+    numbers, rights, models = (list(itertools.chain.from_iterable(each)) for each in zip(*given, strict=True))
+    return boosting.platt(numbers, rights, models) if numbers else (1.0, 0.0)
 
 
 def write(shares: Shares) -> None:
@@ -125,14 +149,19 @@ def main() -> int:
     models = sorted({architecture(row) for row in rows})
     tags: dict[str, list[tuple[float, bool]]] = collections.defaultdict(list)
     stripped: dict[str, list[tuple[float, bool]]] = collections.defaultdict(list)
-    for fold in range(FOLDS):
-        outside = set(models[fold::FOLDS])
-        shares = measure([row for row in rows if architecture(row) not in outside], old)
+    folds = [set(models[fold::FOLDS]) for fold in range(FOLDS)]
+    inside = [measure([row for row in rows if architecture(row) not in outside], old) for outside in folds]
+    given = [odds([row for row in rows if architecture(row) in outside], shares)
+             for outside, shares in zip(folds, inside, strict=True)]  # fmt: skip
+    for number, (outside, shares) in enumerate(zip(folds, inside, strict=True)):
+        # what the other folds say of how sure a guess for an architecture may be that was not in the fit
+        shares["situations"] = boosting.scaled(shares["situations"], *_slope(given[:number] + given[number + 1 :]))
         left_out = [row for row in rows if architecture(row) in outside]
         for row, tag in zip(left_out, confidences(left_out, shares), strict=True):
             for name in ("all", row[0], row[0] + (weights(row[1]) or ", shifted")):
                 tags[name].append(tag)
-            if row[0].startswith("stripped"):
+            if "stripped" in row[0] and not row[0].startswith("trace"):
+                tags["all that are stripped"].append(tag)
                 stripped[architecture(row)].append(tag)
     print(f"error on architectures that were left out, {FOLDS} folds of {len(models)}:")
     for name, held in sorted(tags.items()):
@@ -141,6 +170,9 @@ def main() -> int:
     for name, held in sorted(stripped.items(), key=lambda item: -error(item[1])):
         print(f"  {name}: {error(held):.4f} of {len(held)}")
     shares = measure(rows, old)
+    slope, shift = _slope(given)
+    shares["situations"] = boosting.scaled(shares["situations"], slope, shift)
+    print(f"log-odds of guesses are multiplied by {slope:.2f}, with {shift:+.2f} added")
     print(f"error on all {len(rows)} tags: {error(confidences(rows, shares)):.4f}")
     if not args.check:
         write(shares)

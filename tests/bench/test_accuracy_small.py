@@ -19,7 +19,7 @@ def bench():
     try:
         yield {
             name: importlib.import_module(name)
-            for name in ("models", "truth", "variants", "cases", "run", "tables", "calibrate", "ablate")
+            for name in ("models", "truth", "variants", "cases", "run", "tables", "boosting", "calibrate", "ablate")
         }
     finally:
         sys.path.remove(str(FOLDER))
@@ -177,3 +177,18 @@ def test_pruned_weights_are_half_zeros(bench) -> None:
         if pruned.dim() > 1:
             assert 0.45 < kept.float().mean() < 0.55
     assert model(**example).isfinite().all()
+
+
+def test_odds_are_scaled_to_what_is_left_out(bench):
+    """Guesses that a fit calls 3 to 1 and that are right as often as not elsewhere are no surer than that."""
+    boosting = bench["boosting"]
+    slope, shift = boosting.platt([1.1, -1.1] * 500, [True, True, False, False] * 250, ["a"] * 1000)
+    assert abs(slope) < 0.05 and abs(shift) < 0.05
+    rights = [n % 10 < 7 for n in range(1000)] + [n % 10 < 3 for n in range(1000)]
+    slope, shift = boosting.platt([2.0] * 1000 + [-2.0] * 1000, rights, ["a"] * 2000)
+    assert abs(slope - 0.42) < 0.01 and abs(shift) < 0.01
+    found = [2.0] * 1000 + [-2.0] * 1000 + [2.0] * 10 + [-2.0] * 10
+    small = boosting.platt(found, [*rights, *[True] * 10, *[False] * 10], ["a"] * 2000 + ["b"] * 20)
+    assert small[0] > 0.6  # an architecture of few nodes weighs as much as another
+    model = {"levels": {}, "trees": [[0, 1.0, -1.0, 3.0], 0.5]}
+    assert boosting.scaled(model, 0.5, 0.25)["trees"] == [[0, 1.0, -0.25, 1.75], 0.25]
