@@ -9,12 +9,21 @@ apart from the code under test:
 - a new quantiser, dequantiser or cast of an initializer or constant is its reader's (the common module of several), one
   of an activation is from the module that made that value (of an input: the common module of its readers), by the truth
   of the export; names of values are cut back to those of the export by the suffixes that onnxruntime adds;
-- any other new node has a truth where all values it makes are read by, and all it reads are made by, one module.
+- one with its activation in it is from the module that made the value which its result is named after;
+- any other new node is from the module (the common one of several) whose weights it reads, where each of these had
+  readers of one module only. Where it reads none, it is from the module of the same place among the operators of its
+  type, if these depend on each other in one order, before and after; else from that which made what its readers had in
+  its place; else from the one module that makes all it reads and reads all it makes.
+
+``--deep`` adds plain networks of many equal blocks, for the kinds of new nodes that few architectures show, and
+TorchScript's old opset for the adapters of a converter. ``--write`` puts the share of right tags of every rule into
+``passes/tools/confidence.json``: the confidence of such tags from then on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections import Counter
@@ -27,14 +36,16 @@ import cases
 import models
 import numpy as np
 import onnx
+import tool_networks
 import torch
 import truth
 import variants
 
-from modelexport.ir import load_model
+from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import ModelExportError
 from modelexport.ir.io.writer import to_bytes
 from modelexport.passes import PassManager
+from modelexport.passes.tools.carry import CHOSEN
 
 ARCHITECTURES = (
     "bert", "distilbert", "gpt2", "llama", "t5", "vit", "convnext", "resnet", "mobilenetv2", "unet", "segformer",
@@ -51,10 +62,15 @@ TOOLS = (
     "convert-version{opset=21}",
     "convert-version{opset=21 engine=onnxscript}",
     "float16",
+    'float16{keep-io=true block="op:Add or op:Mul or op:Conv"}',
     "drop-value-info,quantize-dynamic",
     "quantize-static{calibration=FILE}",
     "quantize-weights{block-size=16}",
 )
+DEEP_TOOLS = ("ort-", "onnxs", "convert", "drop")  # how those begin that architectures alone show too little of
+OLD_TOOLS = ("convert-version{opset=13}", "convert-version{opset=18}")  # of TorchScript at opset 11
+FEW, PRIOR = 20, 4.0  # fewer judged nodes measure nothing; so many at the mean share are added to each rule's
+WRITTEN = Path(__file__).parents[1] / "passes" / "tools" / "confidence.json"
 FORMS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
 _SUFFIXES = ("_DequantizeLinear_Output", "_QuantizeLinear_Output", "_QuantizeLinear_Input", "_quantized")
 
@@ -73,18 +89,35 @@ def common(paths: Iterable[str], containers: frozenset[str]) -> str:
     return ".".join(atoms)
 
 
+def chain(nodes: Iterable[onnx.NodeProto], op_type: str) -> list[onnx.NodeProto]:
+    """The nodes of a type in the one order in which each depends on the one before; [] where there is no such order."""
+    rank: dict[str, int] = {}
+    found: list[onnx.NodeProto] = []
+    for node in nodes:
+        above = max((rank.get(value, 0) for value in node.input), default=0)
+        if node.op_type == op_type:
+            if above != len(found):
+                return []
+            found.append(node)
+            above += 1
+        rank.update(dict.fromkeys(node.output, above))
+    return found
+
+
 class Before:
     """The export and its truth, by output name."""
 
     def __init__(self, path: Path, known: dict[str, str], containers: frozenset[str]) -> None:
         proto = onnx.load(path)
+        self.nodes = list(proto.graph.node)
         self.known = known
         self.containers = containers  # modules that are never called
         self.names: dict[str, onnx.NodeProto] = {}
         self.outputs: dict[str, onnx.NodeProto] = {}
         self.makers: dict[str, str] = {}
         self.readers: dict[str, list[str]] = {}
-        self.inputs = {value.name for value in proto.graph.input} - {tensor.name for tensor in proto.graph.initializer}
+        self.weights = {tensor.name for tensor in proto.graph.initializer}
+        self.inputs = {value.name for value in proto.graph.input} - self.weights
         for node in truth.nodes_of(proto.graph):
             if node.name:
                 self.names.setdefault(node.name, node)
@@ -136,10 +169,12 @@ def score(before: Before, tagged: onnx.ModelProto, found: Score) -> None:
             continue
         found["new"] += 1
         found["new scope"] += source == "scope"
-        kind, expected = right(before, node, weights, readers)
+        kind, expected = right(before, node, weights, readers, list(tagged.graph.node))
         if expected is not None:
             found[f"{kind} known"] += 1
             found[f"{kind} right"] += expected == path
+            found[f"rule {tags.get('htp.rule')}"] += 1
+            found[f"right {tags.get('htp.rule')}"] += expected == path
             if expected != path:
                 print(
                     f"# {node.op_type} {node.name}: {path!r} ({tags.get('htp.rule')}), not {expected!r}",
@@ -160,7 +195,11 @@ def read_by(before: Before, value: str, readers: dict[str, list[onnx.NodeProto]]
 
 
 def right(
-    before: Before, node: onnx.NodeProto, weights: set[str], readers: dict[str, list[onnx.NodeProto]]
+    before: Before,
+    node: onnx.NodeProto,
+    weights: set[str],
+    readers: dict[str, list[onnx.NodeProto]],
+    nodes: list[onnx.NodeProto],
 ) -> tuple[str, str | None]:
     """Kind of a new node, and the module it is from where that is known."""
     if node.op_type in FORMS and node.input[0] in weights:
@@ -172,6 +211,25 @@ def right(
         if value in before.inputs:
             return "value", common(before.readers[value], before.containers) if before.readers.get(value) else None
         return "value", before.makers.get(value)
+    if any(attribute.name == "activation" for attribute in node.attribute):  # the value it makes is the activation's
+        return "other", before.makers.get(before.value(node.output[0].removesuffix("_nchwc")))
+    owners = [set(before.readers.get(value, ())) for value in node.input if value in before.weights]
+    if owners and all(len(paths) == 1 for paths in owners):
+        return "other", common([path for paths in owners for path in paths], before.containers)
+    old_chain, new_chain = chain(before.nodes, node.op_type), chain(nodes, node.op_type)
+    if old_chain and len(old_chain) == len(new_chain) and node in new_chain:
+        return "other", before.known.get(old_chain[new_chain.index(node)].output[0])
+    if not any(value in weights for value in node.input):
+        places = {
+            before.makers.get(was)
+            for value in node.output
+            for reader in readers.get(value, ())
+            if (old := before.names.get(reader.name) or before.outputs.get(reader.output[0])) is not None
+            for was, now in zip(old.input, reader.input, strict=False)
+            if now == value and len(old.input) == len(reader.input)
+        }
+        if len(places) == 1 and None not in places:
+            return "other", places.pop()
     around = {before.makers.get(before.value(value)) for value in node.input if value and value not in weights}
     after = set()
     for value in node.output:
@@ -186,26 +244,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[*ARCHITECTURES, *(name + models.INIT for name in ARCHITECTURES)])
     parser.add_argument("--folder", type=Path, help="keep exports there")
+    parser.add_argument("--deep", action="store_true", help="plain networks of many equal blocks too")
+    parser.add_argument("--write", action="store_true", help=f"write {WRITTEN.name}")
     options = parser.parse_args()
-    scores = {tool: Score() for tool in TOOLS}
+    scores = {tool: Score() for tool in (*TOOLS, *(f"{tool} of opset 11" for tool in OLD_TOOLS))}
+    if options.deep:
+        models.MODELS.update(tool_networks.MODELS)
     with tempfile.TemporaryDirectory() as temporary:
-        for name in options.models:
+        for name in (*options.models, *(tool_networks.MODELS if options.deep else ())):
             folder = (options.folder or Path(temporary)) / name
             folder.mkdir(parents=True, exist_ok=True)
-            for exporter in ("torchscript", "dynamo"):
+            for exporter in ("torchscript", "dynamo", "old"):
                 one(name, exporter, folder, scores)
     show(scores)
+    rules(scores, write=options.write)
+
+
+def exported(name: str, short: str, folder: Path) -> Path:
+    """The tagged export of a model; its truth is beside it."""
+    target = folder / f"own-{short}.onnx"
+    if not target.exists():
+        if short == "ts11":
+            cases._script(name, folder, short, cases.OLD[short])
+            model = load_model(folder / "ts11.onnx")
+            PassManager("htp").run(model)
+            save_model(model, target)
+            target.with_suffix(".json").write_bytes((folder / "ts11.json").read_bytes())
+        else:
+            (cases._script if short == "ts" else cases._export)(name, folder)
+            cases._own(name, target, "torchscript" if short == "ts" else "dynamo")
+    return target
 
 
 def one(name: str, exporter: str, folder: Path, scores: dict[str, Score]) -> None:
     """Export one model with one exporter, and run every tool on it."""
-    short = "ts" if exporter == "torchscript" else "dr"
-    target = folder / f"own-{short}.onnx"
+    short = {"torchscript": "ts", "dynamo": "dr", "old": "ts11"}[exporter]
     try:
         with cases.hushed():
-            if not target.exists():
-                (cases._script if short == "ts" else cases._export)(name, folder)
-                cases._own(name, target, exporter)
+            target = exported(name, short, folder)
             known = cases.json.loads(target.with_suffix(".json").read_text())
             network, inputs = models.get(name)
             example = variants.as_arrays(inputs)
@@ -217,7 +293,10 @@ def one(name: str, exporter: str, folder: Path, scores: dict[str, Score]) -> Non
         print(f"# {name} {exporter}: not exported: {type(error).__name__}", file=sys.stderr)
         return
     before = Before(target, known, containers)
-    for tool, found in scores.items():
+    for label, found in scores.items():
+        tool = label.removesuffix(" of opset 11")
+        if (tool != label) != (exporter == "old") or (name in tool_networks.MODELS and not tool.startswith(DEEP_TOOLS)):
+            continue
         model = load_model(target)
         try:
             PassManager(tool.replace("FILE", f'"{file}"')).run(model)
@@ -227,6 +306,25 @@ def one(name: str, exporter: str, folder: Path, scores: dict[str, Score]) -> Non
             continue
         found["files"] += 1
         score(before, onnx.ModelProto.FromString(to_bytes(model)), found)
+
+
+def rules(scores: dict[str, Score], *, write: bool) -> None:
+    """The share of right tags of each rule that decides new nodes."""
+    total = sum(scores.values(), Score())
+    judged = {key.removeprefix("rule "): number for key, number in total.items() if key.startswith("rule ")}
+    mean = sum(total[f"right {rule}"] for rule in judged) / max(sum(judged.values()), 1)
+    shares = {}
+    print("\n| rule | judged | right | share |")
+    print("|---|---:|---:|---:|")
+    for rule, number in sorted(judged.items()):
+        right = total[f"right {rule}"]
+        print(f"| `{rule}` | {number} | {right} | {right / number:.4f} |")
+        if number >= FEW and rule in CHOSEN:
+            shares[rule] = round(min((right + PRIOR * mean) / (number + PRIOR), 0.9999), 4)
+    if write:
+        held = json.loads(WRITTEN.read_text())["rules"] if WRITTEN.exists() else {}
+        text = json.dumps({"made by": "bench/tools.py", "rules": dict(sorted({**held, **shares}.items()))}, indent=1)
+        WRITTEN.write_text(text + "\n")
 
 
 _SHARES = (

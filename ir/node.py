@@ -158,6 +158,17 @@ class Node:
             return _NOTHING
         return {text(entry.key): text(entry.value) for entry in entries}
 
+    def metadata_of(self, keys: frozenset[str]) -> Mapping[str, str]:
+        """The part of ``metadata`` with these keys; quicker than the whole."""
+        if self.patch:
+            return {key: value for key, value in self.metadata.items() if key in keys}
+        found: dict[str, str] = {}
+        for entry in self.proto.metadata_props if self.proto is not None else ():
+            key = entry.key
+            if key in keys:
+                found[key] = text(entry.value)
+        return found
+
     def has_metadata(self, keys: frozenset[str]) -> bool:
         """Whether the metadata has one of ``keys``; quicker than asking ``metadata``."""
         patch = self.patch

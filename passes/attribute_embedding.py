@@ -9,12 +9,13 @@ from typing import ClassVar, Literal, Self
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.embedded_tags import VIEWER_KEYS, Interop, Viewers, doc_with_tag, doc_without_tag
+from modelexport.ir.io.embedded_tags import VIEWER_KEYS, Interop, doc_with_tag, doc_without_tag
 from modelexport.ir.model import Model
 from modelexport.ir.modules.levels import add_levels
 from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.node import Node
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
+from modelexport.passes.rewriting.viewer_keys import Viewers
 
 Patch = dict[str, str | None]
 _LOOKED_AT = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL, embedded_tags.ADDED, *VIEWER_KEYS))

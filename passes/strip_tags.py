@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
+
+import onnx
 
 from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import VIEWER_KEYS, doc_without_tag, tag_in_doc
+from modelexport.ir.io.overlay import assemble
+from modelexport.ir.io.reader import from_proto
 from modelexport.ir.model import Model
+from modelexport.ir.text import text
 from modelexport.passes.evidence.records.placement import placement_before
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
@@ -56,6 +61,59 @@ class StripTags(Pass):
                 node.patch_doc(doc_without_tag(node))
                 touched = True
             changed += touched
-        ours = [*embedded_tags.own_keys(model.metadata), embedded_tags.OLD_NAMES]
-        model.patch_metadata({key: None for key in ours if key in model.metadata})
+        model.patch_metadata(dict.fromkeys(_ours(model.metadata)))
         return PassResult(changed=changed)
+
+
+def stripped_copy(model: Model) -> onnx.ModelProto:
+    """A copy of what strip-tags would leave; ``model`` stays as it is.
+
+    Where nothing of ours is in the source yet, what is still to be written is left out, and nothing is taken away.
+    """
+    kept = [(node, node.patch) for node in model.nodes()]
+    model_patch = dict(model.patch)
+    rests = _without_ours(model)
+    if rests is None:
+        copy = _copied(model)
+        plain = from_proto(copy, path=model.path)
+        StripTags().run(plain, PassContext())
+        return assemble(plain)
+    try:
+        for node, patch in kept:
+            node.patch = rests[id(patch)] if patch else patch
+        model.patch = {key: value for key, value in model.patch.items() if not _ours((key,))}
+        return _copied(model)
+    finally:
+        for node, patch in kept:
+            node.patch = patch
+        model.patch = model_patch
+
+
+def _copied(model: Model) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(assemble(model))
+    return copy
+
+
+def _ours(keys: Iterable[str]) -> list[str]:
+    """Those keys of a model's metadata that are ours."""
+    metadata = dict.fromkeys(keys, "")
+    return [*embedded_tags.own_keys(metadata), *embedded_tags.old_names_keys(metadata)]
+
+
+def _without_ours(model: Model) -> dict[int, Mapping[str, str | None] | None] | None:
+    """By id of a patch, what it has that is not ours; None where the source itself has something of ours."""
+    if _ours(text(entry.key) for entry in model.proto.metadata_props):
+        return None
+    rests: dict[int, Mapping[str, str | None] | None] = {}
+    for node in model.nodes():
+        patch = node.patch
+        if not _OURS.isdisjoint(node.source_keys()) or tag_in_doc(node.doc_string) is not None:
+            return None
+        if patch and id(patch) not in rests:
+            if embedded_tags.OLD_PLACEMENT in patch:  # then what stood there before is in the source or was replaced
+                return None
+            added = (patch.get(embedded_tags.ADDED) or "").split(",")
+            ours = _OURS.union(key for key in added if key in VIEWER_KEYS)
+            rests[id(patch)] = {key: value for key, value in patch.items() if key not in ours} or None
+    return rests

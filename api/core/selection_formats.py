@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from modelexport.ir.errors import ConfigError, ModelExportError
 from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.node import Node
 from modelexport.ir.text import readable
 from modelexport.passes.selection.selection import Selection
+from modelexport.passes.selection.split_nodes import with_products
 
 LISTS = ("names", "modules", "values", "weights")
 BY_NAME = ("ort", "olive", "nncf", "modelopt", "tensorrt", "block-list")
@@ -42,7 +47,8 @@ def formatted(chosen: Selection, form: str, *, include: bool = False, precision:
         raise ConfigError(f"no format {form!r} of a selection; known are {', '.join(FORMATS)}")
     names = own_names(chosen)
     if form in INCLUDING:
-        return {"nodes_to_quantize" if include else "nodes_to_exclude": names}
+        named = with_products((node.name, node.op_type, node.domain, node.attributes) for node in chosen.nodes)
+        return {"nodes_to_quantize" if include else "nodes_to_exclude": named}
     if form == "nncf":
         return {"ignored_scope": {"names": names, "validate": True}}
     if form == "modelopt":
@@ -54,38 +60,89 @@ def formatted(chosen: Selection, form: str, *, include: bool = False, precision:
 
 def document(chosen: Selection, text: str) -> dict[str, Any]:
     """The document of ``select.schema.json``. Bytes of names that are not UTF-8 are backslash-escaped."""
-    selected = set(chosen.nodes)
-    rows = []
-    tags = chosen.model.modules
-    for key, node in node_keys(chosen.model):
-        if node not in selected:
-            continue
-        attribution = node.attribution
-        rows.append(
-            {
-                "key": key,
-                "name": readable(node.name),
-                "op_type": readable(node.op_type),
-                "domain": readable(node.domain),
-                "graph": readable(node.graph.scope),
-                "path": attribution.path if attribution is not None else None,
-                "tag": tags.tag(attribution.path) if attribution is not None else None,
-                "source": str(attribution.source) if attribution is not None else None,
-                "confidence": round(attribution.confidence, 2) if attribution is not None else None,
-                "inputs": list(map(readable, node.inputs)),
-                "outputs": list(map(readable, node.outputs)),
-            }
+    nodes = [
+        {
+            "key": key,
+            "name": readable(node.name),
+            "op_type": readable(node.op_type),
+            "domain": readable(node.domain),
+            "graph": readable(node.graph.scope),
+            **_origin(chosen, node),
+            "inputs": list(map(readable, node.inputs)),
+            "outputs": list(map(readable, node.outputs)),
+        }
+        for key, node in _keyed(chosen)
+    ]
+    return {**_head(chosen, text), "nodes": nodes, **_lists(chosen)}
+
+
+def document_text(chosen: Selection, text: str) -> Iterator[str]:
+    """The same as JSON, piece by piece: a line for each node, and what nodes have in common is spelled once."""
+    for key, value in _head(chosen, text).items():
+        yield f"{'{' if key == 'format' else ','}\n  {_json(key)}: {_json(value)}"
+    yield ',\n  "nodes": ['
+    comma = ""
+    calls: dict[tuple[str, str, str], str] = {}
+    origins: dict[int, str] = {}  # by id: nodes keep their attributions alive
+    for key, node in _keyed(chosen):
+        call = (node.op_type, node.domain, node.graph.scope)
+        if call not in calls:
+            names = zip(("op_type", "domain", "graph"), map(readable, call), strict=True)
+            calls[call] = _json(dict(names))[1:-1]
+        about = id(node.attribution)
+        if about not in origins:
+            origins[about] = _json(_origin(chosen, node))[1:-1]
+        inputs, outputs = ", ".join(map(_name, node.inputs)), ", ".join(map(_name, node.outputs))
+        yield (
+            f'{comma}\n    {{"key": {_name(key)}, "name": {_name(node.name)}, {calls[call]}, {origins[about]}, '
+            f'"inputs": [{inputs}], "outputs": [{outputs}]}}'
         )
+        comma = ","
+    yield "\n  ]" if comma else "]"
+    for key, value in _lists(chosen).items():
+        yield f",\n  {_json(key)}: {_json(value)}"
+    yield "\n}"
+
+
+_json = json.JSONEncoder().encode
+
+
+def _name(value: str) -> str:
+    return encode_basestring_ascii(value if value.isascii() else readable(value))
+
+
+def _head(chosen: Selection, text: str) -> dict[str, Any]:
     return {
         "format": "modelexport-selection",
         "schema_version": "1.0",
         "model_path": str(chosen.model.path or ""),
         "selector": text,
-        "count": len(rows),
-        "nodes": rows,
+        "count": len(chosen),
+    }
+
+
+def _lists(chosen: Selection) -> dict[str, list[str]]:
+    return {
         "modules": chosen.modules,
         "values": list(map(readable, chosen.values)),
         "weights": list(map(readable, chosen.weights)),
+    }
+
+
+def _keyed(chosen: Selection) -> Iterator[tuple[str, Node]]:
+    selected = set(chosen.nodes)
+    return ((key, node) for key, node in node_keys(chosen.model) if node in selected)
+
+
+def _origin(chosen: Selection, node: Node) -> dict[str, Any]:
+    attribution = node.attribution
+    if attribution is None:
+        return dict.fromkeys(("path", "tag", "source", "confidence"))
+    return {
+        "path": attribution.path,
+        "tag": chosen.model.modules.tag(attribution.path),
+        "source": str(attribution.source),
+        "confidence": round(attribution.confidence, 2),
     }
 
 

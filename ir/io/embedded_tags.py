@@ -17,11 +17,11 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.model import Model
-from modelexport.ir.modules import Module, ModuleTable
+from modelexport.ir.modules import Module
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
@@ -224,31 +224,43 @@ def read_table(packed_modules: str, packed_nodes: str, budget: int) -> Table:
         BadTable: it is damaged, of an unknown version, or larger than the graph can account for.
     """
     rows, graph = unpack_named(packed_modules, budget, "modules")
-    table = Table(_modules(rows), graph, [])
-    cache: dict[tuple[int, str, str, float], Record] = {}
-    kinds: dict[tuple[str, str, float], Record | None] = {}
-    for row in unpack(packed_nodes, budget, "nodes"):
-        if not isinstance(row, list) or len(row) != 7:
-            raise BadTable("a row of the node table is not 7 fields long")
-        scope, name, output, index, source, rule, share = row
-        if not (isinstance(scope, str) and isinstance(name, str) and isinstance(output, str)):
-            raise BadTable("a row of the node table has no names")
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(table.modules):
+    modules = _modules(rows)
+    return Table(modules, graph, _node_rows(unpack(packed_nodes, budget, "nodes"), modules))
+
+
+def _node_rows(rows: list[Any], modules: list[Module]) -> list[tuple[str, str, str, Record]]:
+    """Checked rows of a node table: there is one for every node, and few different records."""
+    found: list[tuple[str, str, str, Record]] = []
+    known: dict[tuple[Any, ...], Record] = {}
+    try:
+        for scope, name, output, *said in rows:
+            key = tuple(said)
+            record = known.get(key)
+            if record is None:
+                record = known[key] = _row_record(said, modules)
+            found.append((scope, name, output, record))
+        "".join([text for row in found for text in row[:3]])
+        if not {type(row[3]) for row in rows} <= {int}:  # True and 1.0 are equal to 1
             raise BadTable("a row of the node table names no module")
-        if not isinstance(source, str) or not isinstance(rule, str) or not isinstance(share, (int, float)):
-            raise BadTable("a row of the node table has no source")
-        key = (index, source, rule, share)
-        found = cache.get(key)
-        if found is None:
-            kind = (source, rule, share)
-            if kind not in kinds:
-                kinds[kind] = record("", "", source, rule, share)
-            valid, module = kinds[kind], table.modules[index]
-            if valid is None or len(module.tag) > _MAX_TAG:
-                raise BadTable("a row of the node table has no valid source, rule or confidence")
-            found = cache[key] = Record(module.path, module.tag, valid.source, valid.rule, valid.confidence)
-        table.rows.append((scope, name, output, found))
-    return table
+    except (TypeError, ValueError) as error:
+        if isinstance(error, BadTable):
+            raise
+        raise BadTable("a row of the node table is not three names, a module and what was found") from error
+    return found
+
+
+def _row_record(said: list[Any], modules: list[Module]) -> Record:
+    """The record of what a row says behind its names. Raises BadTable."""
+    if len(said) != 4:
+        raise BadTable("a row of the node table is not 7 fields long")
+    index, source, rule, share = said
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(modules):
+        raise BadTable("a row of the node table names no module")
+    module = modules[index]  # which is checked already
+    valid = record("", "", source, rule, share) if isinstance(share, (int, float)) else None
+    if valid is None or len(module.tag) > _MAX_TAG:
+        raise BadTable("a row of the node table has no valid source, rule or confidence")
+    return Record(module.path, module.tag, valid.source, valid.rule, valid.confidence)
 
 
 def table_budget(model: Model) -> int:
@@ -353,42 +365,3 @@ def _doc_fields(text: str) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) and PATH in fields else None
-
-
-class Viewers:
-    """Metadata for other tools, by module path."""
-
-    def __init__(self, interop: Interop, modules: ModuleTable, tags: Mapping[str, str]) -> None:
-        self.interop = interop
-        self.modules = modules
-        self.tags = tags
-        self._stacks: dict[str, tuple[list[str], list[str]]] = {}
-
-    def keys(self, node: Node, attribution: Attribution) -> dict[str, str]:
-        """What to write on ``node``. A fallback is no namespace: viewers group by names where there is none."""
-        if self.interop == "none":
-            return {}
-        path = attribution.path
-        tag = self.tags[path]
-        keys = {} if attribution.source is Source.FALLBACK else {NAMESPACE: tag.removeprefix("/")}
-        if self.interop == "torch":
-            paths, classes = self._stack(path)
-            keys[NAME_SCOPES] = repr([*paths, node.op_type.lower()])
-            keys[CLASS_HIERARCHY] = repr([*classes, node.op_type])
-        elif self.interop == "winml":
-            keys[WINML_TAG] = tag
-            keys[WINML_DEPTH] = str(tag.count("/"))
-        return keys
-
-    def _stack(self, path: str) -> tuple[list[str], list[str]]:
-        """Paths and classes of the called modules from the root to ``path``."""
-        found = self._stacks.get(path)
-        if found is None:
-            chain: list[str] = []
-            here: str | None = path
-            while here is not None:
-                chain.append(here)
-                here = self.modules.parent(here)
-            classes = [module.cls if (module := self.modules.get(each)) is not None else "" for each in chain]
-            found = self._stacks[path] = (chain[::-1], classes[::-1])
-        return found

@@ -63,6 +63,11 @@ class Parts:
         path = _below(part.segment, record.path)
         return replace(record, path=path, tag=self._modules.tag(path))
 
+    def modules(self) -> list[Module]:
+        """The modules of the tables of all parts, as :meth:`tables` has them."""
+        with_table = [part for part in self.parts if part.table is not None]
+        return [_placed(module, part.segment) for part in with_table for module in part.modules]
+
     def tables(self) -> Tables | None:
         """The tables of all parts, names as they are in this file; None where there are none."""
         with_table = [part for part in self.parts if part.table is not None]
@@ -77,7 +82,7 @@ class Parts:
                 if found is None:
                     found = placed[record] = self._place(part, record)
                 tables.add(scope, name, output, found, part.prefix, str(number) if number else "")
-            tables.modules += [_placed(module, part.segment) for module in part.modules]
+        tables.modules += self.modules()
         return tables
 
     def told(self) -> list[Module]:

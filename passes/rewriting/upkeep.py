@@ -6,7 +6,7 @@ from collections import Counter
 
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.merged_tags import parts_of
+from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.attribute_embedding import AttributeEmbedding
@@ -15,26 +15,26 @@ from modelexport.passes.fallback_tagging import FallbackTagging
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.recorded import recorded_embedding
 
+_OWN = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL))
+
 
 def has_attributions(model: Model, by: str, warnings: list[str]) -> bool:
     """Whether any node is attributed: by the pipeline, else now by the tags that the file carries."""
     if any(node.attribution is not None for node in model.nodes()):
         return True
     parts = parts_of(model, warnings)
-    tables = parts.tables()
-    for module in tables.modules if tables is not None else ():
+    for module in parts.modules():
         if module.path not in model.modules:
             model.modules.add(module)
-    kept: dict[embedded_tags.Record, list[Node]] = {}
+    read = _OwnRecords(parts)
+    bearers: dict[int, tuple[embedded_tags.Record, list[Node]]] = {}  # by id: hashing a record for each node is slow
     for node in model.nodes():
-        record = _own_record(node)
-        if record is not None and parts.is_merged:
-            record = parts.own(node, record, node.metadata)
-        found = tables.find(node) if record is None and tables is not None else None
-        if record is None and found is not None and found[1]:
-            record = found[0]
+        record = read.of(node)
         if record is not None:
-            kept.setdefault(record, []).append(node)
+            bearers.setdefault(id(record), (record, []))[1].append(node)
+    kept: dict[embedded_tags.Record, list[Node]] = {}
+    for record, nodes in bearers.values():
+        kept.setdefault(record, []).extend(nodes)
     for record, nodes in kept.items():
         module = model.modules.ensure(record.path)
         if record.tag and not module.tag and not module.cls:
@@ -52,12 +52,31 @@ def need_attributions(model: Model, by: str, warnings: list[str]) -> None:
         raise ConfigError(f"{by}: no node has a module, neither from a pass nor in the file: put htp before it")
 
 
-def _own_record(node: Node) -> embedded_tags.Record | None:
-    metadata = node.metadata
-    if embedded_tags.PATH in metadata:
-        return embedded_tags.read_node(metadata)
-    carried = embedded_tags.tag_in_doc(node.doc_string)
-    return embedded_tags.read_node(carried) if carried is not None else None
+class _OwnRecords:
+    """What the file says of its nodes: each one's own tag, else the row of the table that was written for it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._tables: list[embedded_tags.Tables | None] = []  # made when the first node has no tag of its own
+        self._known: dict[tuple[str | None, ...], embedded_tags.Record | None] = {}
+
+    def of(self, node: Node) -> embedded_tags.Record | None:
+        """The record of ``node``; None where there is none."""
+        carried = node.metadata_of(_OWN)
+        if embedded_tags.PATH not in carried:
+            carried = embedded_tags.tag_in_doc(node.doc_string) or {}
+        if carried:
+            fields = tuple(map(carried.get, embedded_tags.NODE_KEYS))
+            if fields not in self._known:
+                self._known[fields] = embedded_tags.read_node(carried)
+            record = self._known[fields]
+            if record is not None:
+                return self._parts.own(node, record, carried)
+        if not self._tables:
+            self._tables.append(self._parts.tables())
+        tables = self._tables[0]
+        found = tables.find(node) if tables is not None else None
+        return found[0] if found is not None and found[1] else None
 
 
 def embedding_of(model: Model, ctx: PassContext) -> AttributeEmbedding | None:

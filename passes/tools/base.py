@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 from modelexport.passes.rewriting.upkeep import embed_again, embedding_of, fill_gaps, has_attributions
 from modelexport.passes.running.named_copy import nodes_of
 from modelexport.passes.selection.options import selected
-from modelexport.passes.strip_tags import StripTags
+from modelexport.passes.strip_tags import stripped_copy
 from modelexport.passes.tools.carry import Before, carry
 from modelexport.passes.tools.handover import Handover, call, require, tool_version
 
@@ -80,6 +80,7 @@ class ToolPass(Pass):
         embedding = embedding_of(model, ctx)
         if embedding is not None and known:
             fill_gaps(model, ctx)
+            ctx.counts.clear()  # what the report lists is what was done to the tool's nodes
         complete = all(node.attribution is not None for node in model.nodes())
         chosen = {key: selected(model, self.name, key, text).nodes for key, text in self.selectors().items()}
         self.prepare(model)
@@ -98,16 +99,16 @@ class ToolPass(Pass):
         made.modules = model.modules
         made.warnings = [line for line in made.warnings if line not in model.warnings]
         model.become(made)
-        report = carry(model, before, self.name) if known else None
+        report = carry(model, before, ctx) if known else None
         if report is not None and complete:
-            report.by_rule.update(fill_gaps(model, ctx))
+            fill_gaps(model, ctx)
         if old_names and any(embedded_tags.OLD_NAME in node.metadata for node in model.nodes()):
             model.patch_metadata(dict(old_names))
         embed_again(model, ctx, embedding)
         after = sum(len(graph) for graph in model.graphs())
         notes: dict[str, object] = {"tool": tool_version(self.tool()), "nodes": [count, after]}
         if report is not None:
-            notes |= {"kept": report.kept, "new": report.new, "by rule": dict(report.by_rule)}
+            notes |= {"kept": report.kept, "new": report.new, "by rule": {}}  # the counts of ``ctx`` come there
         return PassResult(after, True, notes)
 
     def _applied(
@@ -119,17 +120,10 @@ class ToolPass(Pass):
         done: tuple[str, ...],
     ) -> Model:
         """What the tool makes of the model without anything of ours and with its weights."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(assemble(model))
-        plain = from_proto(copy, path=model.path)
+        proto, names, temporary = _named(model, chosen)
+        plain = Model(proto, model.path)
         plain.data_home = model.data_home
-        StripTags().run(plain, PassContext())
-        temporary: dict[str, str | None] = {}
-        names: dict[str, list[str]] = {}
-        if chosen:
-            pairs = dict(zip(model.nodes(), plain.nodes(), strict=True))
-            names = {key: _named((pairs[node] for node in nodes), plain, temporary) for key, nodes in chosen.items()}
-        given = Handover(plain, assemble(plain), home, ctx.allow_outside_data)
+        given = Handover(plain, proto, home, ctx.allow_outside_data)
         result = call(lambda: self.apply(given, names), self.name, self.tool(), done, home.folder)
         _give_back(result, temporary)
         try:
@@ -154,20 +148,28 @@ def _give_back(proto: onnx.ModelProto, temporary: dict[str, str | None]) -> None
                 node.name = (old or "") + node.name[len(name) :]
 
 
-def _named(nodes: Iterable[Node], plain: Model, temporary: dict[str, str | None]) -> list[str]:
-    """The names of ``nodes``; those without one of their own get one."""
-    count: dict[str, int] = {}
-    for node in plain.nodes():
-        count[node.name] = count.get(node.name, 0) + 1
-    found = []
-    for node in nodes:
-        if not node.name or count[node.name] > 1:
+def _named(
+    model: Model, chosen: dict[str, tuple[Node, ...]]
+) -> tuple[onnx.ModelProto, dict[str, list[str]], dict[str, str | None]]:
+    """The model for the tool, the names of the chosen nodes in it, and the old names of those that got one there."""
+    proto = stripped_copy(model)
+    count = Counter(node.name for node in model.nodes()) if chosen else Counter[str]()
+    temporary: dict[str, str | None] = {}
+    nameless = [node for nodes in chosen.values() for node in nodes if not node.name or count[node.name] > 1]
+    given: dict[Node, str] = {}
+    if nameless:
+        plain = from_proto(proto, path=model.path)
+        twins = dict(zip(model.nodes(), plain.nodes(), strict=True))
+        for node in dict.fromkeys(nameless):
             number = len(temporary)
             while (name := f"modelexport.{number}") in count:
                 number += 1
-            given = node.proto.HasField("name") if node.proto is not None else bool(node.name)
-            temporary[name] = node.name if given else None
+            twin = twins[node]
+            has_name = twin.proto.HasField("name") if twin.proto is not None else bool(twin.name)
+            temporary[name] = twin.name if has_name else None
             count[name] = 1
-            node.rename(name)
-        found.append(node.name)
-    return found
+            twin.rename(name)
+            given[node] = name
+        proto = assemble(plain)
+    names = {option: [given.get(node) or node.name for node in nodes] for option, nodes in chosen.items()}
+    return proto, names, temporary

@@ -7,21 +7,24 @@ maker's, a fused one its name's, its output's, or that of what it replaced.
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.resources import files
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.graph import Graph
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
-from modelexport.passes.evidence.records.node_names import shorter_names
+from modelexport.passes.evidence.records.node_names import name_decides, shorter_names
+from modelexport.passes.pipeline.base import PassContext
 
 _PREFIX = "fused "
+_MOST = 3  # nodes that an attribution names as its evidence
 _FORMS = (Category.QUANTIZE, Category.CAST)
-# Chosen, not measured rule by rule: bench/tools.py measures the new nodes of a tool as a whole (docs/accuracy.md).
-CONFIDENCE = {
+# Not measured but chosen. A rule that bench/tools.py measures has its number in confidence.json, which goes before.
+CHOSEN: dict[str, float] = {
     "weight-reader": 0.99,
     "weight-readers": 0.95,
     "value-maker": 0.99,
@@ -30,6 +33,8 @@ CONFIDENCE = {
     "fused-output": 0.97,
     "replaced": 0.9,
 }
+_FILE = files("modelexport.passes.tools") / "confidence.json"
+MEASURED: dict[str, float] = json.loads(_FILE.read_text(encoding="utf-8"))["rules"]
 _INHERITED = frozenset({"weight-reader", "weight-readers", "input-readers", "replaced"})
 
 
@@ -47,7 +52,10 @@ class Before:
         self.makers: dict[str, list[Node]] = {}
         self.readers: dict[str, list[Node]] = {}
         self.main = model.main
+        self.extras: dict[Node, dict[str, str]] = {}  # what of ``keys`` a node has
         for node in model.nodes():
+            if (node.patch and not self.keys.isdisjoint(node.patch)) or not self.keys.isdisjoint(node.source_keys()):
+                self.extras[node] = dict(node.metadata_of(self.keys))
             if node.name:
                 self.by_name.setdefault(node.name, []).append(node)
             if node.first_output:
@@ -65,12 +73,30 @@ class Before:
         if named is not None:
             return _best(named, node)
         made = self.by_output.get(node.first_output) if node.first_output else None
-        return _best(made, node) if made is not None else None
+        old = _best(made, node) if made is not None else None
+        if old is not None and name_decides(node.name, node.first_output):  # as where the file is read
+            said = self.said(node)
+            if said is not None and said[1].path != _path(old):
+                return None
+        return old
+
+    def said(self, node: Node) -> tuple[str, Attribution] | None:
+        """What the name of a node says that it was made of, and where that was from."""
+        name = node.name.removeprefix(_PREFIX)
+        for said in (name, *shorter_names(name)) if name else ():
+            found = self.by_name.get(said) or self.makers.get(said)
+            if found is not None and (attribution := _best(found, node).attribution) is not None:
+                return said, attribution
+        return None
 
     def maker(self, value: str, node: Node) -> Attribution | None:
         """The attribution of what made ``value`` before; ``node`` says in which scope."""
         makers = self.makers.get(value)
         return _best(makers, node).attribution if makers is not None else None
+
+
+def _path(node: Node) -> str | None:
+    return node.attribution.path if node.attribution is not None else None
 
 
 def _best(candidates: list[Node], node: Node) -> Node:
@@ -89,23 +115,21 @@ def _best(candidates: list[Node], node: Node) -> Node:
 
 @dataclass(slots=True)
 class Carried:
-    """How many nodes were kept and are new, and which rules decided the new ones."""
+    """How many nodes were kept and are new."""
 
     kept: int = 0
     new: int = 0
-    by_rule: Counter[str] = field(default_factory=Counter)
 
 
-def carry(model: Model, before: Before, by: str) -> Carried:
+def carry(model: Model, before: Before, ctx: PassContext) -> Carried:
     """Attribute the nodes of ``model``, which a tool made of the nodes of ``before``; some may stay open."""
-    return _Carrier(model, before, by).go()
+    return _Carrier(model, before, ctx).go()
 
 
 class _Carrier:
-    def __init__(self, model: Model, before: Before, by: str) -> None:
-        self.model, self.before, self.by = model, before, by
+    def __init__(self, model: Model, before: Before, ctx: PassContext) -> None:
+        self.model, self.before, self.ctx = model, before, ctx
         self.report = Carried()
-        self.shared: dict[tuple[str, str], Attribution] = {}
         self.gone: set[Node] = {node for nodes in before.makers.values() for node in nodes}
         self.constant: dict[object, set[str]] = {}
 
@@ -127,9 +151,9 @@ class _Carrier:
         return self.report
 
     def _put_back(self, old: Node, node: Node) -> None:
-        if old.has_metadata(self.before.keys):
-            metadata = old.metadata
-            node.patch_metadata({key: metadata[key] for key in metadata if key in self.before.keys})
+        extras = self.before.extras.get(old)
+        if extras:
+            node.patch_metadata(extras)
 
     def _values(self, new: list[tuple[Graph, Node]]) -> None:
         """Decide the new nodes: makers before readers for values, readers before makers for weights."""
@@ -168,10 +192,7 @@ class _Carrier:
 
     def _weight(self, graph: Graph, node: Node) -> None:
         readers = [reader for value in node.outputs if value for reader in _readers(graph, value)]
-        paths = list(dict.fromkeys(reader.attribution.path for reader in readers if reader.attribution is not None))
-        if paths:
-            path = paths[0] if len(paths) == 1 else self.model.modules.common(paths)
-            self._give(node, path, "weight-reader" if len(paths) == 1 else "weight-readers")
+        self._common(node, readers, "weight-reader", "weight-readers")
 
     def _form(self, graph: Graph, node: Node) -> None:
         """A quantiser, dequantiser or cast: back along others of its kind to the value whose form they change."""
@@ -181,12 +202,12 @@ class _Carrier:
             scope = graph.find(value)
             maker = self.before.maker(value, node)
             if maker is not None:
-                return self._give(node, maker.path, "value-maker")
+                return self._give(node, maker.path, "value-maker", value)
             producer = scope.producer(value) if scope is not None else None
             if producer is None:
                 return self._of_input(node, value)
             if producer.attribution is not None:
-                return self._give(node, producer.attribution.path, "value-maker")
+                return self._give(node, producer.attribution.path, "value-maker", value)
             value = self._data(graph, producer)
         return None
 
@@ -195,29 +216,22 @@ class _Carrier:
         return next((value for value in node.inputs if value and not self._is_constant(graph, value)), "")
 
     def _of_input(self, node: Node, value: str) -> None:
-        readers = (reader.attribution for reader in self.before.readers.get(value, ()))
-        paths = list(dict.fromkeys(attribution.path for attribution in readers if attribution is not None))
-        if paths:
-            self._give(node, self.model.modules.common(paths) if len(paths) > 1 else paths[0], "input-readers")
+        self._common(node, self.before.readers.get(value, ()), "input-readers")
 
     def _fused(self, graph: Graph, node: Node) -> None:
         """What its name says; else whose output it makes, under the old name or in the old place of a reader."""
-        name = node.name.removeprefix(_PREFIX)
-        for said in (name, *shorter_names(name)) if name else ():
-            found = self.before.by_name.get(said) or self.before.makers.get(said)
-            if found is not None and (attribution := _best(found, node).attribution) is not None:
-                return self._give(node, attribution.path, "fused-name")
+        said = self.before.said(node)
+        if said is not None:
+            return self._give(node, said[1].path, "fused-name", said[0])
         for value in node.outputs:
             maker = self.before.maker(value, node) if value else None
             if maker is not None:
-                return self._give(node, maker.path, "fused-output")
-            made = self._formerly(graph, value) if value else None
-            if made is not None:
-                return self._give(node, made, "fused-output")
-        return None
+                return self._give(node, maker.path, "fused-output", value)
+        made = [old for value in node.outputs if value and (old := self._formerly(graph, value)) is not None]
+        return self._common(node, made, "fused-output", "replaced")
 
-    def _formerly(self, graph: Graph, value: str) -> str | None:
-        """The module of what kept readers of ``value`` read in the same place before, where that is gone."""
+    def _formerly(self, graph: Graph, value: str) -> Node | None:
+        """What made that which a kept reader of ``value`` read in the same place before, where that is gone."""
         for reader in graph.consumers(value):
             old = self.before.same(reader)
             if old is None or len(old.inputs) != len(reader.inputs):
@@ -226,24 +240,33 @@ class _Carrier:
                 makers = self.before.makers.get(was, ()) if now == value and was else ()
                 maker = next((each for each in makers if each in self.gone), None)
                 if maker is not None and maker.attribution is not None:
-                    return maker.attribution.path
+                    return maker
         return None
 
     def _replaced(self, graph: Graph, node: Node) -> None:
-        """The common module of the nodes that are gone and read what this one reads."""
-        gone = [reader for value in node.inputs for reader in self.before.readers.get(value, ()) if reader in self.gone]
-        paths = list(dict.fromkeys(each.attribution.path for each in gone if each.attribution is not None))
-        if paths:
-            self._give(node, self.model.modules.common(paths) if len(paths) > 1 else paths[0], "replaced")
+        """The common module of what is gone and read what this one reads; where its readers are from such, of these."""
+        read = [reader for value in node.inputs for reader in self.before.readers.get(value, ())]
+        gone = [reader for reader in read if reader in self.gone]
+        if len({*map(_path, gone)}) > 1:
+            now = {_path(reader) for value in node.outputs if value for reader in graph.consumers(value)}
+            gone = [reader for reader in gone if _path(reader) in now] or gone
+        self._common(node, gone, "replaced")
 
-    def _give(self, node: Node, path: str, rule: str) -> None:
-        attribution = self.shared.get((path, rule))
-        if attribution is None:
-            source = Source.INHERITED if rule in _INHERITED else Source.REFERENCE
-            attribution = self.shared[path, rule] = Attribution(path, source, rule, CONFIDENCE[rule], (), self.by)
-            self.model.modules.ensure(path)
-        node.attribute_to(attribution)
-        self.report.by_rule[rule] += 1
+    def _common(self, node: Node, others: Iterable[Node], rule: str, of_several: str = "") -> None:
+        """The module of other nodes, or the innermost around all of theirs; nothing where these have none."""
+        paths: dict[str, Node] = {}
+        for each in others:
+            if each.attribution is not None:
+                paths.setdefault(each.attribution.path, each)
+        if paths:
+            path = next(iter(paths)) if len(paths) == 1 else self.model.modules.common(list(paths))
+            names = [each.name or each.first_output for each in paths.values()][:_MOST]
+            self._give(node, path, of_several or rule if len(paths) > 1 else rule, *names)
+
+    def _give(self, node: Node, path: str, rule: str, *evidence: str) -> None:
+        source = Source.INHERITED if rule in _INHERITED else Source.REFERENCE
+        share = MEASURED.get(rule, CHOSEN[rule])
+        self.ctx.attribute(node, path, source, rule, tuple(filter(None, evidence)), confidence=share)
 
 
 def _readers(graph: Graph, value: str) -> Iterable[Node]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx
+import onnx.helper
 
+from modelexport.passes.running.named_copy import nodes_of
+from modelexport.passes.selection.split_nodes import with_products
 from modelexport.passes.tools.handover import Handover
 from modelexport.passes.tools.quantizing import Quantizing
 
@@ -44,8 +47,23 @@ class QuantizeDynamic(Quantizing):
         """See the class."""
         from onnxruntime.quantization import quantize_dynamic  # type: ignore[import-untyped]
 
-        options = self.tool_options(names)
+        proto = onnx.load(given.file(), load_external_data=False) if given.large else given.proto
+        options = self.tool_options({option: _meant(proto, chosen) for option, chosen in names.items()})
         if given.large:
             options["use_external_data_format"] = True
         quantize_dynamic(given.file(), given.target(), **options)
         return given.result()
+
+
+def _meant(proto: onnx.ModelProto, names: list[str]) -> list[str]:
+    chosen = set(names)
+    return with_products(
+        (
+            node.name,
+            node.op_type,
+            node.domain,
+            {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute},
+        )
+        for node in nodes_of(proto.graph)
+        if node.name in chosen
+    )

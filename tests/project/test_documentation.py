@@ -13,6 +13,7 @@ import pytest
 from modelexport.frontend.export import attributing
 from modelexport.passes.evidence.inference.confidence import CHOSEN, MEASURED
 from modelexport.passes.pipeline.registry import PASSES
+from modelexport.passes.tools import carry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
@@ -82,6 +83,16 @@ def test_rules_with_a_number_are_in_the_code() -> None:
     assert sorted(rule for rule in MEASURED.keys() | CHOSEN.keys() if rule not in words | made) == []
 
 
+def test_rules_of_carried_tags_and_their_numbers_are_on_the_page() -> None:
+    text = (ROOT / "docs" / "optimise-and-quantise.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| ([0-9.]+)( chosen)? \|$", text, re.MULTILINE)
+    shown = {rule: (float(number), bool(chosen)) for rule, number, chosen in rows}
+    held = {
+        rule: (carry.MEASURED.get(rule, number), rule not in carry.MEASURED) for rule, number in carry.CHOSEN.items()
+    }
+    assert shown == held and carry.MEASURED.keys() <= carry.CHOSEN.keys()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     targets = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
@@ -121,5 +132,5 @@ def test_every_rule_has_a_case_of_its_name() -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_rule_")
     }
     exports = {value for name, value in vars(attributing).items() if name.endswith("_RULE")}  # without a number
-    rules = MEASURED.keys() | CHOSEN.keys()
+    rules = MEASURED.keys() | CHOSEN.keys() | carry.CHOSEN.keys()
     assert (sorted(rules - cases), sorted(cases - rules - exports)) == ([], [])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelexport.cli.console import put, report_error, warn
+from modelexport.cli.console import fewer_collections, put, report_error, warn
 from modelexport.cli.options import talk, talk_options
 from modelexport.cli.tables import table
 
@@ -60,7 +60,8 @@ def command(
         raise click.UsageError(f"--include belongs to --format {' and '.join(INCLUDING)}")
     if precision is not None and fmt != "tensorrt":
         raise click.UsageError("--precision belongs to --format tensorrt")
-    code = _select(model, selectors, fmt, include, precision or "fp32", count, allow_empty, output)
+    with fewer_collections():
+        code = _select(model, selectors, fmt, include, precision or "fp32", count, allow_empty, output)
     if code:
         click.get_current_context().exit(code)
 
@@ -97,11 +98,13 @@ def _select(
 
 
 def _text(chosen: Selection, fmt: str, include: bool, precision: str) -> str:
-    from modelexport.core.selection_formats import BY_NAME, LISTS
+    from modelexport.core.selection_formats import BY_NAME, LISTS, document_text
     from modelexport.ir.text import shown
 
     if fmt == "table":
         return _table(chosen)
+    if fmt == "json":
+        return "".join(document_text(chosen, chosen.text))
     data = chosen.to(fmt, include=include, precision=precision)
     if fmt in LISTS:
         return "\n".join(shown(each) or "." for each in data)
@@ -115,14 +118,22 @@ def _text(chosen: Selection, fmt: str, include: bool, precision: str) -> str:
 def _table(chosen: Selection) -> str:
     from modelexport.ir.text import shown
 
+    origins: dict[int, tuple[str, str, str]] = {}  # by id: nodes keep their attributions alive
+    operators: dict[str, str] = {}
+
     def row(name: str, node: Node) -> tuple[str, ...]:
         attribution = node.attribution
-        if attribution is None:
-            return shown(name), shown(node.op_type), "", "", ""
-        path = shown(attribution.path) or "."
-        return shown(name), shown(node.op_type), path, str(attribution.source), f"{attribution.confidence:.2f}"
+        about = id(attribution)
+        if about not in origins:
+            origins[about] = ("", "", "")
+            if attribution is not None:
+                path = shown(attribution.path) or "."
+                origins[about] = (path, str(attribution.source), f"{attribution.confidence:.2f}")
+        if node.op_type not in operators:
+            operators[node.op_type] = shown(node.op_type)
+        return shown(name), operators[node.op_type], *origins[about]
 
-    rows = [row(name, node) for name, node in zip(chosen.names, chosen.nodes, strict=True)]
+    rows = list(map(row, chosen.names, chosen.nodes))
     return table(("name", "operator", "path", "source", "confidence"), rows, left=4)
 
 

@@ -80,6 +80,9 @@ def settle(proto: onnx.ModelProto, home: DataFolder, limit: int) -> Model:
     holder.data_home = home
     weights = Weights(holder)
     outside = list(external_tensors(proto))
+    if not outside and proto.ByteSize() <= limit:
+        holder.data_home = None
+        return holder
     inline = sum(len(tensor.raw_data) for tensor in all_tensors(proto))
     if inline + sum(weights.size(tensor) for tensor in outside) <= limit:
         for tensor in outside:

@@ -22,6 +22,7 @@ from modelexport.ir.text import shown, text
 
 DataMode = Literal["copy", "keep", "embed", "link"]
 PROTO_LIMIT = 2**31 - 1  # bytes of one protobuf message
+_CHEAP = 2**26  # bytes that are serialised sooner than their tensors are looked at one by one
 
 
 def may_have_external_data(data: bytes) -> bool:
@@ -31,6 +32,8 @@ def may_have_external_data(data: bytes) -> bool:
 
 def external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor with external data: initializers, attributes, bodies, functions, sparse parts, training graphs."""
+    if proto.ByteSize() < _CHEAP and not may_have_external_data(proto.SerializeToString()):
+        return
     for tensor in all_tensors(proto):
         if tensor.data_location == EXTERNAL:
             yield tensor

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime.quantization  # type: ignore[import-untyped]
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from alone import TOOLS, slim
 from tool_models import EXPORTERS, MODELS, calibration, exported, same
 
+from modelexport.core.selection import select
 from modelexport.ir import Model, Source, load_model, save_model
 from modelexport.ir.errors import ConfigError, InputError, MissingExtraError, PipelineError, ToolError
 from modelexport.ir.io.embedded_tags import old_names_keys, packed_tables
@@ -161,6 +163,31 @@ def test_nodes_without_a_name_are_excluded_too(folder: Path) -> None:
     assert [node.name for node in left][:4] == ["", "", "shared", "shared"] and not left[0].HasField("name")
     PassManager("htp,quantize-dynamic{include=path:head}").run(again := load_model(folder / "m.onnx"))
     assert {n.attribution.path for n in again.nodes() if n.op_type == "MatMulInteger" and n.attribution} == {"head"}
+
+
+def test_a_gemm_is_left_out_under_the_name_that_the_quantiser_gives_its_product(folder: Path) -> None:
+    """It splits a Gemm before it looks at its lists; with the old name alone it would quantise it all the same."""
+    path = source(folder, "convolved", "torchscript")
+    file = load_model(path)
+    PassManager("htp").run(file)
+    [gemm] = [node for node in file.nodes() if node.op_type == "Gemm"]
+
+    def quantised(options: str) -> set[str]:
+        model = load_model(path)
+        PassManager(f"htp,quantize-dynamic{options}").run(model)
+        kinds = ("MatMulInteger", "ConvInteger")
+        return {node.attribution.path for node in model.nodes() if node.op_type in kinds and node.attribution}
+
+    everything = quantised("")
+    assert "head" in everything and len(everything) == 3
+    assert quantised("{exclude=path:head}") == everything - {"head"}
+    assert quantised("{include=path:head}") == {"head"}
+    listed = select(path, "path:head").to("ort")["nodes_to_exclude"]
+    assert listed == [gemm.name, f"{gemm.name}_MatMul"] == select(path, "path:head").to("olive")["nodes_to_exclude"]
+    assert select(path, "path:head").names == [gemm.name]
+    onnxruntime.quantization.quantize_dynamic(str(path), str(folder / "q.onnx"), nodes_to_exclude=listed)
+    kept = [node.name for node in onnx.load(folder / "q.onnx").graph.node if node.op_type == "MatMul"]
+    assert kept == [f"{gemm.name}_MatMul"]
 
 
 @pytest.mark.parametrize("option", ["exclude", "include"])
