@@ -263,6 +263,11 @@ def _row_record(said: list[Any], modules: list[Module]) -> Record:
     return Record(module.path, module.tag, valid.source, valid.rule, valid.confidence)
 
 
+def read_modules(packed: str, budget: int) -> list[Module]:
+    """The modules of one table. Raises BadTable."""
+    return _modules(unpack(packed, budget, "modules"))
+
+
 def table_budget(model: Model) -> int:
     """How many bytes a table of ``model`` may unpack to."""
     return _BASE_BYTES + _BYTES_PER_NODE * sum(len(graph) for graph in model.graphs())

@@ -136,6 +136,31 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
     return Parts(model, [replace(part, segment=segment) for part, segment in zip(parts, segments, strict=True)])
 
 
+def modules_of_whole(model: Model) -> list[Module] | None:
+    """The modules of a file that holds one model under the names it was tagged with; None for any other file.
+
+    The rows of its nodes are neither checked nor kept: for who reads the tags that nodes carry themselves.
+    """
+    packed = embedded_tags.packed_tables(model.metadata)
+    if len(packed) != 1:
+        return None
+    budget = embedded_tags.table_budget(model)
+    try:
+        modules = embedded_tags.read_modules(packed[0][1], budget)
+        rows = embedded_tags.unpack(packed[0][2], budget, "nodes")
+    except BadTable:
+        return None
+    known = [row[1] or row[2] for row in rows if isinstance(row, list) and len(row) == 7]
+    sample = _sample([name for name in known if isinstance(name, str) and name])
+    names = {name for node in model.nodes() for name in (node.name, node.first_output)}
+    whole = sum(len(graph) for graph in model.graphs()) < _TWICE * len(rows)
+    return modules if whole and sample and sample <= names else None
+
+
+def _sample(names: Sequence[str]) -> set[str]:
+    return set(names[:: max(1, len(names) // _SAMPLE)][:_SAMPLE])
+
+
 def tags_in_file(model: Model) -> dict[Node, Record]:
     """The tags that the file of ``model`` has, or will have when it is written: in node metadata, doc strings or table.
 
@@ -184,8 +209,7 @@ def _digest(node: Node) -> str | None:
 
 def _prefixes(table: Table, names: set[str], model: Model, alone: bool) -> list[str]:
     """The prefixes under which a table's names are in the file; more than one where a model was merged with itself."""
-    known = [name or output for _, name, output, _ in table.rows if name or output]
-    sample = set(known[:: max(1, len(known) // _SAMPLE)][:_SAMPLE])
+    sample = _sample([name or output for _, name, output, _ in table.rows if name or output])
     plain = len(sample & names)
     twice = sum(len(graph) for graph in model.graphs()) >= _TWICE * len(table.rows)
     if alone and not twice and plain >= _MOST * len(sample):

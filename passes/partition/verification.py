@@ -45,7 +45,8 @@ def verify(
     if any(piece.random for piece in pieces):
         return Verification(unverifiable="a node draws random numbers")
     values = dict.fromkeys(value for piece in pieces for value in (*piece.cut.inputs, *piece.cut.outputs))
-    rounded = set(values) if computes_in_half(whole) else set()
+    each_value = {value for node in whole.main.nodes for value in node.outputs if value}
+    rounded = each_value if computes_in_half(whole) else set()
     expected = compute(whole, feeds, list(values), "the whole model", rounded)
     different: list[str] = []
     compared = 0

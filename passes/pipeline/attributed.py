@@ -10,7 +10,7 @@ from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import Record
-from modelexport.ir.io.merged_tags import parts_of
+from modelexport.ir.io.merged_tags import modules_of_whole
 from modelexport.ir.io.reader import from_proto, load_model
 from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.ir.limits import without_gc
@@ -90,10 +90,9 @@ def _take_own_tags(model: Model) -> bool:
     Returns:
         False, with nothing attributed, where a node has none, or the file holds more than one tagged model.
     """
-    parts = parts_of(model, model.warnings)
-    if len(parts.parts) != 1 or parts.is_merged or parts.parts[0].table is None:
+    modules = modules_of_whole(model)
+    if modules is None:
         return False
-    modules = parts.parts[0].table.modules
     reader = _OwnTags(modules)
     given: list[Attribution] = []
     for node in model.nodes():

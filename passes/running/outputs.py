@@ -22,6 +22,11 @@ from modelexport.passes.running.session import (
 )
 
 Shape = list[int | str | None]
+# Operators whose results may be no tensors, or leave a graph already.
+_NO_LIST = frozenset(
+    "If Loop Scan Identity Constant Optional OptionalGetElement SplitToSequence SequenceConstruct SequenceInsert "
+    "SequenceErase SequenceEmpty SequenceMap SequenceAt".split()
+)
 _FIRST = "\N{SECTION SIGN}first"
 _WIDE = "\N{SECTION SIGN}wide"  # follows the name of a value before it is rounded
 _BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4E2M1": 4}
@@ -126,7 +131,7 @@ def _round(graph: onnx.GraphProto, values: Collection[str]) -> None:
     for node in nodes:
         lists = []
         for slot, value in enumerate(node.output):
-            if value in values:
+            if value in values and node.op_type not in _NO_LIST:
                 wide = node.output[slot] = f"{value}{_WIDE}"
                 lists.append(onnx.helper.make_node("SequenceConstruct", [wide], [f"{wide}s"]))
                 lists.append(onnx.helper.make_node("SequenceAt", [f"{wide}s", _FIRST], [value]))

@@ -37,3 +37,20 @@ def test_float16_that_is_computed_in_float32_is_rounded_at_every_boundary():
         if not same_bits(made, compute(whole, feeds, [value], "whole")[value])
     ]
     assert different  # without rounding, so it is needed
+
+
+def test_lists_and_bodies_of_float16_are_left_alone():
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float16[4,8] x, bool c) => (float16[4,8] y) {
+      a = Exp (x) s = SequenceConstruct (a, x) i = Constant <value_int = 0> () b = SequenceAt (s, i)
+      k = If (c) <then_branch = t () => (float16[4,8] p) { p = Sin (b) },
+                  else_branch = e () => (float16[4,8] q) { q = Log (b) }>
+      y = Sqrt (k) }"""
+    proto = parser.parse_model(text)
+    for node, path in zip(proto.graph.node, "abccde", strict=True):
+        node.name = f"/{path}/{node.op_type}"
+    whole = attributed(from_proto(proto))
+    pieces = [extract_piece(whole, [path]) for path in ("a", "d", "e")]
+    x = np.random.default_rng(0).random((4, 8)).astype(np.float16)
+    found = verify(whole, pieces, as_ort_values({"x": x, "c": np.array(True)}, {"x": TensorProto.FLOAT16}))
+    assert (found.compared, found.different) == (3, ())
