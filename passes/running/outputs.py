@@ -23,10 +23,11 @@ from modelexport.passes.running.session import (
 
 Shape = list[int | str | None]
 # Operators whose results may be no tensors, or leave a graph already.
-_NO_LIST = frozenset(
+_NO_LIST_NAMES = (
     "If Loop Scan Identity Constant Optional OptionalGetElement SplitToSequence SequenceConstruct SequenceInsert "
-    "SequenceErase SequenceEmpty SequenceMap SequenceAt".split()
+    "SequenceErase SequenceEmpty SequenceMap SequenceAt"
 )
+_NO_LIST = frozenset(_NO_LIST_NAMES.split())
 _FIRST = "\N{SECTION SIGN}first"
 _WIDE = "\N{SECTION SIGN}wide"  # follows the name of a value before it is rounded
 _BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "UINT2": 2, "FLOAT4E2M1": 4}
