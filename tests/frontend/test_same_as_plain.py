@@ -210,6 +210,30 @@ def test_more_stateful_models(name: str, exporter: str, tmp_path: Path) -> None:
     same(stateful.BUILDERS[name], exporter, tmp_path)
 
 
+class Within(nn.Module):
+    """A model inside another, under a name of the caller's, and something after it."""
+
+    def __init__(self, name: str, inner: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.add_module(name, inner)
+
+    def forward(self, *args: Any) -> Any:
+        return torch.relu(getattr(self, self.name)(*args))
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK[:2] else pytest.param(name, marks=pytest.mark.slow) for name in stateful.BUILDERS]
+)
+def test_stateful_models_within_others(name: str, exporter: str, tmp_path: Path) -> None:
+    def build() -> tuple[nn.Module, Any]:
+        model, inputs = stateful.BUILDERS[name]()
+        return Within("outer", Within(f"{name}_2", model)), inputs
+
+    same(build, exporter, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", architectures.BUILDERS)
