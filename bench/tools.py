@@ -244,17 +244,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[*ARCHITECTURES, *(name + models.INIT for name in ARCHITECTURES)])
     parser.add_argument("--folder", type=Path, help="keep exports there")
+    parser.add_argument("--tools", nargs="*", help="only these, by how they begin")
     parser.add_argument("--deep", action="store_true", help="plain networks of many equal blocks too")
     parser.add_argument("--write", action="store_true", help=f"write {WRITTEN.name}")
     options = parser.parse_args()
-    scores = {tool: Score() for tool in (*TOOLS, *(f"{tool} of opset 11" for tool in OLD_TOOLS))}
+    tools = (*TOOLS, *(f"{tool} of opset 11" for tool in OLD_TOOLS))
+    asked = tuple(options.tools or ("",))
+    scores = {tool: Score() for tool in tools if tool.startswith(asked)}
     if options.deep:
         models.MODELS.update(tool_networks.MODELS)
     with tempfile.TemporaryDirectory() as temporary:
+        kinds = [
+            kind
+            for kind, old in (("torchscript", 0), ("dynamo", 0), ("old", 1))
+            if any(old == tool.endswith("opset 11") for tool in scores)
+        ]
         for name in (*options.models, *(tool_networks.MODELS if options.deep else ())):
             folder = (options.folder or Path(temporary)) / name
             folder.mkdir(parents=True, exist_ok=True)
-            for exporter in ("torchscript", "dynamo", "old"):
+            for exporter in kinds:
                 one(name, exporter, folder, scores)
     show(scores)
     rules(scores, write=options.write)

@@ -9,7 +9,9 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,13 @@ from typing import Any
 import click
 
 FINDINGS, USAGE, CRASH, INTERRUPTED = 1, 2, 3, 130
+
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM: the process is to end, and takes its temporary files with it."""
 
 
 class ReaderGone(Exception):
@@ -41,6 +50,8 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except Terminated:
+        return TERMINATED
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
         return INTERRUPTED
@@ -51,6 +62,16 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
     finally:
         if args is None:  # the process ends: spare the collector to take a large model apart
             gc.freeze()
+
+
+def clean_up_when_terminated() -> None:
+    """Let SIGTERM end this process as an exception does, so that temporary files go."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from modelexport.cli.console import SHELLS, completion_script, put, run_guarded, show_version
+from modelexport.cli.console import SHELLS, clean_up_when_terminated, completion_script, put, run_guarded, show_version
 from modelexport.cli.parameters import ParamType
 
 EPILOG = """\b
@@ -110,6 +110,8 @@ def cli(**options: Any) -> int:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    if args is None:
+        clean_up_when_terminated()
     return run_guarded(cli, "htp-opt", args)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import onnx
 
 from modelexport.ir.errors import InputError, ToolError
+from modelexport.ir.facts import Fact
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.external.data_folder import DataFolder
 from modelexport.ir.io.overlay import assemble
@@ -76,8 +77,10 @@ class ToolPass(Pass):
             ToolError: the tool failed.
         """
         self.check_ready()
-        known = has_attributions(model, self.name, ctx.warnings)
         embedding = embedding_of(model, ctx)
+        known = has_attributions(model, self.name, ctx.warnings) or (
+            not any(True for _ in model.nodes()) and any(Fact.TAGGED in step.establishes for step in ctx.done)
+        )  # a tool may put a node into an empty graph
         if embedding is not None and known:
             fill_gaps(model, ctx)
             ctx.counts.clear()  # what the report lists is what was done to the tool's nodes

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -31,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_a_tool_writes_to_the_descriptors_is_no_output(
-    tool: str, folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tool: str, folder: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = Registry.default().find(tool.partition("{")[0])
     apply = kind.apply
@@ -43,14 +46,16 @@ def test_what_a_tool_writes_to_the_descriptors_is_no_output(
         return apply(self, *arguments)
 
     monkeypatch.setattr(kind, "apply", talking)
-    assert main(["m.onnx", "-o", "q.onnx", "--passes", f"htp,drop-value-info,{tool}", "-q"]) == 0
-    said = capfd.readouterr()
-    assert (said.out, said.err) == ("", "")
-    assert main(["m.onnx", "-o", "q.onnx", "--passes", f"htp,drop-value-info,{tool}", "-v"]) == 0
-    said = capfd.readouterr()
-    assert said.out == "" and all(line in said.err for line in ("C++ to stdout", "C++ to stderr", "from Python"))
-    assert main(["m.onnx", "-o", "-", "--passes", f"htp,drop-value-info,{tool}", "-q"]) == 0
-    assert "from" not in capfd.readouterr().out[:64]
+    passes = f"htp,drop-value-info,{tool}"
+    assert main(["m.onnx", "-o", "q.onnx", "--passes", passes, "-q"]) == 0
+    assert capfdbinary.readouterr() == (b"", b"")
+    assert main(["m.onnx", "-o", "q.onnx", "--passes", passes, "-v"]) == 0
+    said = capfdbinary.readouterr()
+    assert said.out == b"" and all(line in said.err for line in (b"C++ to stdout", b"C++ to stderr", b"from Python"))
+    assert main(["m.onnx", "-o", "-", "--passes", passes, "-v"]) == 0
+    assert capfdbinary.readouterr().out == (folder / "q.onnx").read_bytes()  # the model and nothing else
+    assert main(["m.onnx", "-o", "-", "--passes", passes, "--emit", "json", "-v"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["format"] == "modelexport-hierarchy"
 
 
 def unknown_to_onnx(operator_inputs: list[str]) -> onnx.ModelProto:
@@ -99,3 +104,35 @@ def test_the_reproducer_of_a_tool_fails_again(elsewhere: bool, folder: Path, cap
     done = subprocess.run(["sh", script], cwd=where, env=environment, capture_output=True, text=True)
     assert done.returncode == 3 and done.stdout == ""
     assert first.rpartition("Error ")[2] in done.stderr and first[:48] in done.stderr
+
+
+_SLOW = """
+import sys, time
+from modelexport.passes.tools.ort_optimize import OrtOptimize
+def apply(self, given, names):
+    given.file()
+    sys.__stderr__.flush()
+    open("started", "w").close()
+    time.sleep(60)
+OrtOptimize.apply = apply
+sys.argv = ["htp-opt", "m.onnx", "-o", "q.onnx", "--passes", "htp,ort-optimize"]
+from modelexport.cli.htp_opt import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_tool_that_is_stopped_leaves_nothing(number: int, code: int, folder: Path) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    child = subprocess.Popen([sys.executable, "-c", _SLOW], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 100
+        while not (folder / "started").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert [path for path in folder.iterdir() if path.name.startswith(".modelexport.")]
+        child.send_signal(number)
+        _, said = child.communicate(timeout=50)
+    finally:
+        child.kill()
+    assert child.returncode == code and "Traceback" not in said, said
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "started"])

@@ -239,6 +239,13 @@ def test_a_file_without_tags_stays_without(folder: Path) -> None:
     assert same(onnx.ModelProto.FromString(to_bytes(model)), slim(path, folder))
 
 
+def test_a_node_that_a_tool_puts_into_an_empty_graph_is_tagged() -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])
+    model = load_model(onnx.helper.make_model(onnx.helper.make_graph([], "g", [value], [value])).SerializeToString())
+    PassManager("htp,onnxscript-optimize").run(model)
+    assert [node.attribution.path for node in model.nodes() if node.attribution] == [""]
+
+
 def test_facts_hold_afterwards(folder: Path) -> None:
     model = load_model(source(folder))
     PassManager("htp,onnxslim,ort-optimize{level=basic},context-inheritance,coverage-validation").run(model)
