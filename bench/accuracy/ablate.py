@@ -49,6 +49,7 @@ RULES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "norm-growth": without(context_inheritance, "normalisations", []),
     "flattened-product": without(context_inheritance, "flattened_products", []),
     "recurrent": without(FILL, "_recurrent", None),
+    "joined in block": without(context_inheritance, "joined_in_block", None),
     "draw in": without(FILL, "_draw_in", None),
     "only loops": without(ModuleTree, "only_loops", False),
     "width 1": without(flow, "_WIDTH", 1),
