@@ -6,7 +6,8 @@ Every model is exported with both exporters; each module's total is compared wit
 module runs. torch lacks a formula for attention on the CPU, so it is given one, and mkldnn is off, since its LSTM
 can't be seen. A shared module is compared by the sum over its names. With ``--variants`` each export is optimised
 (onnxruntime basic and extended, onnxslim) and quantised (QDQ, QOperator, dynamic), and the modules' numbers are
-compared with those of the export. Installed public counters (thop, fvcore, torchinfo) are listed with ``--public``.
+compared with those of the export. Installed public counters (onnx-tool, thop, fvcore, torchinfo) are listed with
+``--public``.
 """
 
 from __future__ import annotations
@@ -158,11 +159,23 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def public(name: str) -> dict[str, float]:
+def public(name: str, folder: Path) -> dict[str, float | str]:
     """What installed public counters say of the whole model, relative to torch's count."""
     model, example = graphs.get(name)
     whole = truth(model, example)[1]
-    found: dict[str, float] = {}
+    found: dict[str, float | str] = {}
+    with contextlib.suppress(ImportError):
+        import onnx_tool
+
+        file = folder / f"{name}.torchscript.onnx"
+        try:
+            feeds = graphs.export(name, "torchscript", file)
+            graph = onnx_tool.Model(str(file)).graph
+            graph.shape_infer(feeds)
+            graph.profile()
+            found["onnx-tool"] = graph.macs[0] / whole
+        except Exception as error:  # noqa: BLE001 - a foreign tool; the table says how it fails
+            found["onnx-tool"] = type(error).__name__
     with contextlib.suppress(ImportError):
         from torchinfo import summary as torchinfo_summary
 
@@ -176,7 +189,7 @@ def public(name: str) -> dict[str, float]:
         from thop import profile
 
         found["thop"] = profile(model, inputs=tuple(example.values()), verbose=False)[0] / whole
-    return {counter: round(share, 3) for counter, share in found.items()}
+    return {counter: share if isinstance(share, str) else round(share, 3) for counter, share in found.items()}
 
 
 def main() -> int:
@@ -196,7 +209,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models.split(",") if args.models else graphs.names():
             if args.public:
-                print(f"{name}: public counters / torch {public(name)}", file=sys.stderr, flush=True)
+                print(f"{name}: public counters / torch {public(name, Path(folder))}", file=sys.stderr, flush=True)
             for exporter in args.exporters.split(",") if args.exporters else graphs.EXPORTERS:
                 row = compare(name, exporter, Path(folder), variants=args.variants)
                 rows.append(row)
