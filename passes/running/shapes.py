@@ -79,7 +79,8 @@ def find_shapes(
         running_inputs.check_arrays(model, arrays)
     copy = named_copy(model, metadata=False, weights=False)
     found = Shapes("static", sizes, copy.instances, {}, {})
-    scopes = read_scopes(copy.proto, sizes) if may_be_complete(copy.proto.graph) else []
+    makers = sum(node.op_type != "Constant" for node in model.main.nodes)
+    scopes = read_scopes(copy.proto, sizes) if may_be_complete(copy.proto.graph, makers) else []
     if not scopes or not all(scope.complete for scope in scopes):
         proto, problem = inferred(copy.proto, sizes)
         if proto is not None:

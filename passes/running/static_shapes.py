@@ -104,13 +104,13 @@ def read_scopes(proto: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) ->
     return found
 
 
-def may_be_complete(graph: onnx.GraphProto) -> bool:
-    """Whether a graph describes as many values as its nodes make, the first ones with all sizes."""
-    if any((value := _value(entry.type)) and value.is_tensor and value.dims is None for entry in graph.value_info[:8]):
+def may_be_complete(graph: onnx.GraphProto, makers: int) -> bool:
+    """Whether it is worth looking for every value's sizes in a graph: it describes as many values as it has nodes that
+    make one, the first ones with all sizes."""
+    if len(graph.value_info) + len(graph.output) < makers:
         return False
-    described = len(graph.value_info) + len(graph.output)
-    makers = [node for node in graph.node if node.op_type != "Constant"]
-    return described >= len(makers) and described >= sum(len(node.output) for node in makers)
+    firsts = [_value(entry.type) for entry in graph.value_info[:8]]
+    return not any(value is not None and value.is_tensor and value.dims is None for value in firsts)
 
 
 def _read(
