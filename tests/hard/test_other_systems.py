@@ -206,6 +206,7 @@ def test_drives_are_outside_of_a_folder(monkeypatch: Patch) -> None:
         assert not weights.is_outside(Unnamed(), "sub\\w.bin")  # type: ignore[arg-type]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no colon can be in a name")
 def test_names_with_colons(tmp_path: Path, monkeypatch: Patch) -> None:
     """A colon in a path is no separator: not in files, outputs and manifests, nor behind the letter of a drive."""
     folder = tmp_path / "a:b"

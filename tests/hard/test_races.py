@@ -107,7 +107,7 @@ def test_an_input_that_is_cut_while_it_is_read(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM)])
 def test_a_batch_that_is_stopped_leaves_nothing_running(number: int, tmp_path: Path) -> None:
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     rows = [json.dumps({"model": "sleeping.py", "output": f"{name}.onnx"}) for name in "ab"]
