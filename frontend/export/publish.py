@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -30,11 +29,12 @@ def scratch_folder(target: Path) -> Iterator[Path]:
         place = _real(path)
         if place.exists() and not place.is_file():
             raise OutputError(f"{path}: is not a regular file")
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:150]}.", suffix=".tmp", dir=_real(target).parent))
-    except OSError as error:
-        raise OutputError(f"{target}: {error.strerror or error}") from error
-    try:
+    folder = beside(_real(target))
+    try:  # an interrupt may come as soon as there is a folder
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise OutputError(f"{target}: {error.strerror or error}") from error
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

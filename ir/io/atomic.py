@@ -40,8 +40,8 @@ def atomic_output(path: Path, mode: int | None = None, *, durable: bool = True) 
                 yield stream
             return
         temporary = beside(target)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
-        try:
+        try:  # an interrupt may come as soon as there is a file
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
             with os.fdopen(descriptor, "wb") as stream:
                 if existing is not None:
                     os.chmod(temporary, stat.S_IMODE(existing.st_mode))

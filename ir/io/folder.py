@@ -43,8 +43,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     target = folder.resolve()
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.mkdir()
-        try:
+        try:  # an interrupt may come as soon as there is a folder
+            temporary.mkdir()
             yield temporary
             if target.is_dir():
                 target.rmdir()  # it is empty

@@ -109,7 +109,7 @@ class Hook:
                 return
             self.count += 1
             if self.number in (self.count, 0):
-                self.struck = event
+                self.struck = "open folder" if event == "open" and os.path.isdir(arguments[0]) else event
                 self.fault()
 
 
