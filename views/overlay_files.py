@@ -19,6 +19,8 @@ class Given:
     Attributes:
         values: by node name, key or made value, or by ``module:PATH`` where a module's whole number is given.
         own: by module path, numbers of a module without those of the modules in it.
+        places: module paths of names in ``values`` that need not be in the model: a runtime fuses nodes and adds some,
+            and what these take is in the numbers of their modules.
         difference: the document of a diff, which is placed by what it says of nodes.
     """
 
@@ -28,6 +30,7 @@ class Given:
     values: dict[str, float] = field(default_factory=dict)
     own: dict[str, float] = field(default_factory=dict)
     difference: Mapping[str, Any] | None = None
+    places: dict[str, str] = field(default_factory=dict)
 
 
 def read_document(document: Any, label: str, stem: str) -> Iterator[Given]:
@@ -99,7 +102,8 @@ def _cost(document: Mapping[str, Any]) -> Iterator[Given]:
 def _profile(document: Mapping[str, Any]) -> Iterator[Given]:
     values = {f"module:{each['path']}": each["total_us"] for each in document["modules"]}
     values |= {each["node"]: each["us"] for each in document["nodes"]}
-    yield Given("us", "us", values={name: value for name, value in values.items() if _is_number(value)})
+    places = {each["node"]: str(each.get("path") or "") for each in document["nodes"]}
+    yield Given("us", "us", values={name: value for name, value in values.items() if _is_number(value)}, places=places)
 
 
 def _divergence(document: Mapping[str, Any]) -> Iterator[Given]:

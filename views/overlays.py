@@ -73,6 +73,7 @@ def _overlays_of(document: Any, data: ViewData, label: str, stem: str) -> tuple[
     unknown: dict[str, None] = {}
     fits = names = 0
     finder = Finder(data)
+    is_report = isinstance(document, Mapping) and "format" in document
     for given in read_document(document, label, stem):
         if given.difference is not None:
             marks, numbers, missing = place_marks(given.difference, data)
@@ -82,11 +83,12 @@ def _overlays_of(document: Any, data: ViewData, label: str, stem: str) -> tuple[
         else:
             overlay, missing = _placed(given, finder)
             names += len(given.values) + len(given.own)
-            fits += len(given.values) + len(given.own) - len(missing)
+            fits += len(overlay.nodes) + sum(finder.has(path) for path in given.own)
+            fits += sum(index > 0 or not is_report for index in overlay.modules)  # every model has a root
         unknown.update(dict.fromkeys(missing))
         _aggregate(overlay, given, data, finder)
         overlays.append(overlay)
-    if not fits and (names or not overlays or not isinstance(document, Mapping) or "format" not in document):
+    if not fits and (unknown or not is_report) and (names or not overlays or not is_report):
         first = f" (first name: {next(iter(unknown))})" if unknown else ""
         raise OverlayError(f"{label}: nothing in it fits the model{first}")
     return overlays, list(unknown)
@@ -104,6 +106,7 @@ class Finder:
     def __init__(self, data: ViewData) -> None:
         self.modules = {module.path: module.index for module in data.modules}
         self.table = data.model.modules
+        self._above: set[str] = set()
         self.nodes: dict[str, int] = {}
         for value in data.values:  # the weakest name first, so that stronger ones replace it
             if value.maker >= 0 and value.name:
@@ -124,21 +127,36 @@ class Finder:
         found = self.modules.get(path)
         return self.modules.get(self.table.canonical(path)) if found is None else found
 
+    def has(self, path: str) -> bool:
+        """Whether the model has a module of this path, shown or not."""
+        return self.module(path) is not None or self.is_above(path)
+
+    def is_above(self, path: str) -> bool:
+        """Whether a path is in the module table, or a container that is never called: only paths below it are shown."""
+        if not self._above:
+            for each in (*self.modules, *(module.path for module in self.table)):
+                while each and each not in self._above:
+                    self._above.add(each)
+                    each = each.rpartition(".")[0]
+        return path in self._above
+
 
 def _placed(given: Given, finder: Finder) -> tuple[Overlay, list[str]]:
     overlay = Overlay(given.name, given.unit, given.aggregate, {}, {})
     missing: list[str] = []
-    known = finder.table
     for name, value in given.values.items():
         index = finder.node(name)
         if index is not None:
             overlay.nodes[index] = value
-        elif name.startswith(MODULE) and (module := finder.module(name[len(MODULE) :])) is not None:
-            overlay.modules[module] = value
-        elif not (name.startswith(MODULE) and name[len(MODULE) :] in known):  # a container that is never called
+        elif name.startswith(MODULE):
+            path = name[len(MODULE) :]
+            if (module := finder.module(path)) is not None:
+                overlay.modules[module] = value
+            elif not finder.is_above(path):
+                missing.append(name)
+        elif name not in given.places or not finder.has(given.places[name]):
             missing.append(name)
-    own = [path for path in given.own if finder.module(path) is None and path not in known]
-    return overlay, missing + [MODULE + path for path in own]
+    return overlay, missing + [MODULE + path for path in given.own if not finder.has(path)]
 
 
 def _aggregate(overlay: Overlay, given: Given, data: ViewData, finder: Finder) -> None:

@@ -162,7 +162,8 @@ class _Matching:
 
     def _contents(self, node: Node) -> Hashable:
         side = self.scopes.side(node)
-        return tuple(side.digest(source) for source in self.sources[node] if isinstance(source, Constant))
+        sources = self.sources[node][: len(node.inputs)]
+        return tuple(side.digest(source) for source in sources if isinstance(source, Constant))
 
     def _settle(self, labels: dict[Node, int]) -> None:
         """Pass matches on to neighbours of one label that have no other candidate: to readers first.
@@ -184,7 +185,7 @@ class _Matching:
                 self._settle_others(labels)
                 continue
             one, other = self.backward.popleft()
-            for left, right in zip(self.sources[one], self.sources[other], strict=False):
+            for left, right in self._sources_of(one, other):
                 if isinstance(left, Made) and isinstance(right, Made) and left.slot == right.slot:
                     if self.found.forward.get(left.node) is right.node:
                         self.again[left] = right
@@ -230,8 +231,19 @@ class _Matching:
 
     def _contradicted(self, one: Node, other: Node) -> bool:
         """Whether matched sources of the two are not each other's match."""
-        pairs = zip(self.sources[one], self.sources[other], strict=False)
-        return any(self.found.same_source(left, right) is False for left, right in pairs)
+        return any(self.found.same_source(left, right) is False for left, right in self._sources_of(one, other))
+
+    def _sources_of(self, one: Node, other: Node) -> Iterable[tuple[Source, Source]]:
+        """Sources that two nodes have at the same slot; of captured ones those whose mark is there once."""
+        if one not in self.scopes.with_bodies or other not in self.scopes.with_bodies:
+            inputs = min(len(one.inputs), len(other.inputs))
+            return zip(self.sources[one][:inputs], self.sources[other][:inputs], strict=True)
+        rows: tuple[dict[int, list[Source]], ...] = ({}, {})
+        for node, row in zip((one, other), rows, strict=True):
+            for slot, source in self.scopes.reads(node):
+                row.setdefault(slot, []).append(source)
+        both = ((found, rows[1].get(slot, [])) for slot, found in rows[0].items())
+        return [(mine[0], theirs[0]) for mine, theirs in both if len(mine) == len(theirs) == 1]
 
     def _accept_doubtful(self) -> None:
         for one, other in self.doubtful:
@@ -273,7 +285,7 @@ class _Matching:
 
     def _candidates(self, one: Node) -> Iterator[Node]:
         """Nodes of the other side that share a matched neighbour with ``one``, once for each of them."""
-        for slot, source in enumerate(self.sources[one]):
+        for slot, source in self.scopes.reads(one):
             if isinstance(source, Made):
                 image = self.found.forward.get(source.node)
                 rows = self.scopes.readers.get(image, []) if image is not None else []

@@ -8,16 +8,16 @@ for nodes between several edits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 
-from modelexport.analysis.difference.sources import Constant, Given, Made, Side
+from modelexport.analysis.difference.captures import Captures, label_of
+from modelexport.analysis.difference.sources import Constant, Given, Made, Side, Source
 from modelexport.ir.editing.topology import in_order
 from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 
 _ROUNDS = 6
-CAPTURE = -1  # the slot of a value that a body reads
 Colouring = dict[Node, int]
 
 
@@ -27,6 +27,7 @@ class Scopes:
     Attributes:
         left, right: the computing nodes in execution order.
         sources: of every input slot, then of every captured value.
+        with_bodies: what nodes with captured values read, see :meth:`Captures.reads`.
         readers: of every output slot, who reads it here and at which slot.
         labels: by module, operator and attributes.
         places: by module and operator type.
@@ -42,18 +43,28 @@ class Scopes:
         self.sources.update((node, b.sources(node)) for node in self.right)
         self._readers: dict[Node, list[list[tuple[Node, int]]]] = {}
         self.numbers: dict[Hashable, int] = {}
+        captures = Captures(self.number)
+        self.with_bodies: dict[Node, list[tuple[int, Source]]] = {
+            node: captures.reads(side, node)
+            for side, nodes in ((a, self.left), (b, self.right))
+            for node in nodes
+            if node.captures
+        }
         self.labels: Colouring = {}
         self.places: Colouring = {}
         for side, nodes in ((a, self.left), (b, self.right)):
             for node in nodes:
                 path = side.path(node)
                 self.places[node] = self.number(("place", path, node.op_type))
-                domain = "" if node.domain == "ai.onnx" else node.domain
-                self.labels[node] = self.number((path, node.op_type, domain, _attributes(node)))
+                self.labels[node] = self.number(label_of(side, node))
 
     def number(self, key: Hashable) -> int:
         """One number for equal keys."""
         return self.numbers.setdefault(key, len(self.numbers))
+
+    def reads(self, node: Node) -> Iterable[tuple[int, Source]]:
+        """What a node reads and at which slot; captured values, in the order of their marks, below zero."""
+        return self.with_bodies[node] if node in self.with_bodies else enumerate(self.sources[node])
 
     def side(self, node: Node) -> Side:
         """The side that a node of these scopes is of."""
@@ -71,10 +82,9 @@ class Scopes:
             node: [[] for _ in node.outputs] for node in (*self.left, *self.right)
         }
         for node in (*self.left, *self.right):
-            inputs = len(node.inputs)
-            for slot, source in enumerate(self.sources[node]):
+            for slot, source in self.reads(node):
                 if isinstance(source, Made) and source.node in readers:
-                    readers[source.node][source.slot].append((node, slot if slot < inputs else CAPTURE))
+                    readers[source.node][source.slot].append((node, slot))
         return readers
 
 
@@ -127,13 +137,15 @@ class Colours:
         scopes = self._scopes
         side = scopes.side(node)
         fixed: list[Hashable] = []
-        for slot, source in enumerate(scopes.sources[node]):
+        for slot, source in scopes.reads(node):
             if isinstance(source, Constant):
                 fixed.append((slot, "constant", side.outline(source)))
             elif isinstance(source, Given):
                 fixed.append((slot, "input", source.key, source.graph.kind))
             elif isinstance(source, Made) and source.node not in scopes.inside:
                 fixed.append((slot, "outer", self._outer(source.node), source.slot))
+        if node in scopes.with_bodies:
+            fixed.sort(key=repr)
         outputs = self._given_out[0 if node.graph is scopes.graphs[0] else 1]
         given_out = [(slot, outputs[value]) for slot, value in enumerate(node.outputs) if value in outputs]
         return scopes.labels[node], tuple(fixed), tuple(given_out)
@@ -149,9 +161,11 @@ class Colours:
         for node in (*scopes.left, *scopes.right):
             reads = [
                 (slot, found.get(source.node, -1), source.slot)
-                for slot, source in enumerate(scopes.sources[node])
+                for slot, source in scopes.reads(node)
                 if isinstance(source, Made) and source.node in scopes.inside
             ]
+            if node in scopes.with_bodies:
+                reads.sort()  # captured values of one mark have no order
             found[node] = scopes.number(("above", self.base[node], tuple(reads)))
         return found
 
@@ -179,27 +193,14 @@ class Colours:
     def _round(self, node: Node, before: Colouring) -> Hashable:
         reads = [
             (slot, before[source.node], source.slot)
-            for slot, source in enumerate(self._scopes.sources[node])
+            for slot, source in self._scopes.reads(node)
             if isinstance(source, Made) and source.node in before
         ]
+        if node in self._scopes.with_bodies:
+            reads.sort()
         read = [sorted((before[reader], slot) for reader, slot in rows) for rows in self._scopes.readers[node]]
         return "round", before[node], tuple(reads), tuple(map(tuple, read))
 
 
 def _both(one: Colouring, other: Colouring, node: Node) -> Hashable:
     return one[node], other[node]
-
-
-def _attributes(node: Node) -> tuple[bytes, ...]:
-    """A node's attributes without the bodies, which are compared as graphs, and without doc strings."""
-    found: list[bytes] = []
-    for attribute in node.attribute_protos():
-        if attribute.HasField("g") or attribute.graphs:
-            continue
-        if attribute.HasField("doc_string"):
-            bare = type(attribute)()
-            bare.CopyFrom(attribute)
-            bare.ClearField("doc_string")
-            attribute = bare
-        found.append(attribute.SerializeToString(deterministic=True))
-    return tuple(sorted(found))

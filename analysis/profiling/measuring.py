@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def measure(
         )
         modules: tuple[Module, ...] = ()
         if optimized.exists():
-            modules = _add_optimized(names, optimized)
+            modules = _add_optimized(names, optimized, model)
         if save_profile is not None:
             with profile.open("rb") as source, atomic_output(save_profile) as target:
                 shutil.copyfileobj(source, target)
@@ -161,14 +162,40 @@ def _tagged_copy(model: Model) -> tuple[onnx.ModelProto, dict[str, Instance]]:
     return assemble(whole), copy.instances
 
 
-def _add_optimized(names: Names, file: Path) -> tuple[Module, ...]:
+def _add_optimized(names: Names, file: Path, original: Model) -> tuple[Module, ...]:
     """What an optimiser made: nodes of the optimised model that the original does not have."""
     model = attributed(load_model(file))
+    known = _paths(original)
     for name, named in _names_of(model).items():
         held = names.found.get(name)
         if held is None or held.op_type != named.op_type:
-            names.found[name] = named
-    return tuple(model.modules)
+            names.found[name] = replace(named, attribution=_at_home(named.attribution, known))
+    return tuple(module for module in model.modules if module.path in known)
+
+
+def _paths(model: Model) -> set[str]:
+    """Paths of a model's modules and of the containers around them."""
+    found: set[str] = {""}
+    listed = {_path(node.attribution) or "" for node in model.nodes()} | {module.path for module in model.modules}
+    for path in listed:
+        while path not in found:
+            found.add(path)
+            path = path.rpartition(".")[0]
+    return found
+
+
+def _at_home(attribution: Attribution | None, known: set[str]) -> Attribution | None:
+    """An attribution to a module of the model; where a name of onnxruntime's misled, to the one that the path ends in.
+
+    It puts ``_if_then_branch_``, ``InsertedPrecisionFreeCast_`` or ``FusedBack_`` before names of nodes and weights.
+    Where the rest is no module either, the module is not known.
+    """
+    if attribution is None or attribution.path in known:
+        return attribution
+    path = attribution.path.replace("%2E", ".")
+    rests = (path[place.end() :] for place in re.finditer(r"[._/]+", path))
+    found = next((rest for rest in rests if rest and rest in known), None)
+    return None if found is None else replace(attribution, path=found)
 
 
 def _names_of(model: Model) -> dict[str, Named]:
@@ -219,7 +246,7 @@ def recorded_names(
                 tagged = _embedded(model, proto)
                 settings = SessionSettings(optimization, optimized=str(optimized))
                 open_session(tagged, settings, model.base_dir, str(model.path or "model"))
-                modules = _add_optimized(names, optimized)
+                modules = _add_optimized(names, optimized, model)
         except (InputError, MissingExtraError) as error:
             warnings.append(f"the optimised graph can't be built again, so its names are not known: {error}")
         for name in missing:  # a node that was fused but kept its name, in a graph optimised otherwise

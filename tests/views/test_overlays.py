@@ -104,6 +104,25 @@ def test_a_profile(data: ViewData) -> None:
     assert (overlay.name, overlay.unit, nodes, found) == ("us", "us", {"neg": 5}, {"": 12, "head": 5})
 
 
+def test_what_a_runtime_made_is_in_the_numbers_of_its_modules(data: ViewData) -> None:
+    """Fused and inserted nodes have no place of their own, and containers are modules to the profile only."""
+    modules = [{"path": path, "total_us": us} for path, us in (("", 12), ("blocks", 7), ("head", 5))]
+    nodes = [{"node": "neg+abs", "path": "head", "us": 5}, {"node": "cast_1", "path": "", "us": 1}]
+    document = {"format": "modelexport-profile", "modules": modules, "nodes": nodes}
+    _, found, numbers = one(data, document)
+    assert (found, numbers) == ({}, {"": 12, "head": 5})
+    strange = {"node": "x", "path": "tail", "us": 1}
+    _, unknown = placed(data, {**document, "nodes": [*nodes, strange]})
+    assert unknown == ["x"]
+
+
+def test_a_profile_of_another_model_does_not_fit_by_its_root(data: ViewData) -> None:
+    modules = [{"path": "", "total_us": 12}, {"path": "other", "total_us": 5}]
+    nodes = [{"node": "x", "path": "other", "us": 5}]
+    with pytest.raises(OverlayError, match="nothing in it fits the model"):
+        placed(data, {"format": "modelexport-profile", "modules": modules, "nodes": nodes})
+
+
 def test_a_divergence_shows_the_largest_error_inside(data: ViewData) -> None:
     rows = [
         ("blocks.10", 1e-7, 0.1, "carries"),
