@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from os import PathLike
+from pathlib import Path
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
@@ -12,6 +13,7 @@ from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import Record
 from modelexport.ir.io.merged_tags import modules_of_whole
 from modelexport.ir.io.reader import from_proto, load_model
+from modelexport.ir.io.sidecar import sidecar_path
 from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
@@ -36,8 +38,8 @@ def attributed_model(path: str | PathLike[str], say: Callable[[str], None] | Non
         InputError: the file can't be read, or its tags are damaged.
     """
     model = load_model(path)
-    if not has_attributions(model, "record", model.warnings):
-        model = tagged_model(path)  # a sidecar may know
+    if not has_attributions(model, "record", model.warnings) and sidecar_path(Path(path)).is_file():
+        model = tagged_model(path)
     return attribute(model, say)
 
 
