@@ -50,7 +50,7 @@ def blocks(nodes: int, prefix: str) -> onnx.ModelProto:
         )  # fmt: skip
         for (kind, reads), name in zip(steps, names, strict=True):
             node = helper.make_node(kind, reads, [name], f"{prefix}n{name}")
-            node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(["", f"blocks.{block // 20}"]))
+            node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(["", f"blocks.{block // 20}", name]))
             made.append(node)
         value = names[4]
     made.append(helper.make_node("Identity", [value], ["y"]))

@@ -19,6 +19,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
+KNOWN = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}  # element types of this onnx
 _BLOCK = 1 << 24  # bytes that are read at a time
 _SMALL = 4096  # bytes of a constant whose content tells nodes apart from the start; larger ones only break ties
 
@@ -121,7 +122,8 @@ class Side:
 
     def outline(self, constant: Constant) -> object:
         """What tells a constant apart without reading much: its content where it is small, else type and shape."""
-        if isinstance(constant.tensor, onnx.SparseTensorProto) or tensor_bytes(constant.tensor) > _SMALL:
+        tensor = constant.tensor
+        if isinstance(tensor, onnx.SparseTensorProto) or tensor.data_type not in KNOWN or tensor_bytes(tensor) > _SMALL:
             return constant.dtype, constant.shape
         return self.digest(constant)
 

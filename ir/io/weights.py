@@ -165,7 +165,9 @@ class Weights:
         path = self._path(ref.location)
         try:
             with open(path, "rb") as file:
-                end = self._end(tensor, ref, os.fstat(file.fileno()).st_size, tensor_bytes(tensor))
+                known = tensor.data_type in onnx.TensorProto.DataType.values()
+                expected = tensor_bytes(tensor) if known else None
+                end = self._end(tensor, ref, os.fstat(file.fileno()).st_size, expected)
                 file.seek(ref.offset)
                 for start in range(ref.offset, end, size):
                     block = file.read(min(size, end - start))

@@ -227,15 +227,22 @@ def _content(tensor: onnx.TensorProto) -> bytes:
 
 
 def _move(place: Place) -> list[Expected] | None:
-    for entry in place.node.metadata_props:
-        if entry.key == "htp.path":
-            others = [path_of(node) for node in place.graph.node]
-            fresh = f"{place.path}.moved".removeprefix(".")
-            entry.value = place.rng.choice([fresh, place.rng.choice(others)])
-            if entry.value == place.path:
-                entry.value = fresh
-            return [{place.path: Counter(removed=1), entry.value: Counter(added=1)}]
-    return None
+    """To a new module inside its own, or to that of another node, whose tag it takes."""
+    others = [node for node in place.graph.node if path_of(node) != place.path]
+    entries = {entry.key: entry for entry in place.node.metadata_props}
+    if "htp.path" not in entries:
+        return None
+    if others and place.rng.random() < 0.5:
+        given = {entry.key: entry.value for entry in place.rng.choice(others).metadata_props}
+    else:
+        given = {"htp.path": f"{place.path}.moved".removeprefix(".")}
+    for key in ("htp.path", "htp.tag"):
+        if key in given and key in entries:
+            entries[key].value = given[key]
+        elif key in entries:
+            place.node.metadata_props.remove(entries[key])
+    moved = path_of(place.node)
+    return [{place.path: Counter(removed=1), moved: Counter(added=1)}] if moved != place.path else None
 
 
 def _shape(place: Place) -> list[Expected] | None:
