@@ -18,7 +18,9 @@ from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import draws_random
 from modelexport.ir.text import readable
+from modelexport.passes.running.named_copy import named_copy
 from modelexport.passes.running.session import SessionSettings, element_type
+from modelexport.passes.running.static_shapes import inferred, read_scopes
 from modelexport.passes.running.stepping import Reader, SteppedRun
 
 CHUNK_BYTES = 64 << 20  # of each of the three runs; with what they keep less than 256 MB of values a graph
@@ -29,7 +31,9 @@ class ReferenceValues:
     """The reference's run, driven on as far as a value is needed. A value is held until nobody asks for it any more."""
 
     def __init__(self, model: Model, feeds: Mapping[str, Any], wanted: Mapping[str, int], chunk_bytes: int) -> None:
-        self._run = SteppedRun(model, feeds, chunk_bytes=chunk_bytes, sizes=known_sizes(model), what="compare-values")
+        self._run = SteppedRun(
+            model, feeds, chunk_bytes=chunk_bytes, sizes=known_sizes(model, feeds), what="compare-values"
+        )
         self._reader = Reader()
         self._wanted = dict(wanted)
         self._held: dict[str, Array | None] = {}
@@ -64,16 +68,13 @@ class ReferenceValues:
                     self._held[name] = self._reader.array(made[name]) if name in made else None
 
 
-def known_sizes(model: Model) -> dict[str, int]:
-    """Bytes of values whose shape the file states, free dimensions taken as 1."""
-    found: dict[str, int] = {}
-    for entry in (*model.proto.graph.value_info, *model.proto.graph.output):
-        if entry.type.HasField("tensor_type") and entry.type.tensor_type.HasField("shape"):
-            size = 1
-            for dim in entry.type.tensor_type.shape.dim:
-                size *= dim.dim_value if dim.HasField("dim_value") else 1
-            found[entry.name] = 4 * size
-    return found
+def known_sizes(model: Model, feeds: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes of values of the main graph, as the file or onnx's inference tells them for these inputs."""
+    shapes = {name: tuple(value.shape()) for name, value in feeds.items() if value.has_value() and value.is_tensor()}
+    copy = named_copy(model, metadata=False, weights=False)
+    proto, _ = inferred(copy.proto, shapes)
+    values = read_scopes(copy.proto if proto is None else proto, shapes)[0].values
+    return {name: value.nbytes for name, value in values.items() if value.nbytes}
 
 
 def compare_graphs(
@@ -94,7 +95,7 @@ def compare_graphs(
     for name in (*names.values(), *(name for name, _ in results)):
         wanted[name] = wanted.get(name, 0) + 1
     source = ReferenceValues(reference, reference_feeds, wanted, chunk_bytes)
-    sizes = known_sizes(candidate)
+    sizes = known_sizes(candidate, candidate_feeds)
     plain, corrected = (
         SteppedRun(
             candidate, candidate_feeds, chunk_bytes=chunk_bytes, sizes=sizes, settings=settings, what="compare-values"

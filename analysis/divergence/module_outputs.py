@@ -115,7 +115,7 @@ def compare_modules(
     boundaries = _boundaries(candidate, matches)
     reader = Reader()
     total = 2 * len(candidate.main.nodes)
-    sizes = known_sizes(candidate)
+    sizes = known_sizes(candidate, feeds)
 
     def stepped() -> SteppedRun:
         return SteppedRun(

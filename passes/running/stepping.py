@@ -91,6 +91,7 @@ class SteppedRun:
             for value in {*node.inputs, *node.captures}:
                 self._readers[value] = self._readers.get(value, 0) + 1
         self.live: dict[str, Any] = {name: as_ort_value(array) for name, array in feeds.items()}
+        self._typical = max(map(nbytes, self.live.values()), default=0)  # bytes of a value whose size is not known
         self.report = RunReport(nodes=len(self.order))
         self._fails: dict[tuple[str, str], int] = {}
 
@@ -103,7 +104,7 @@ class SteppedRun:
         """The nodes that the next step runs, as their sizes suggest."""
         length, size = 0, 0
         for node in self.order[self.position : self.position + self._length]:
-            size += sum(self._sizes.get(value, 0) for value in node.outputs if value)
+            size += sum(self._sizes.get(value, self._typical) for value in node.outputs if value)
             if length and size > self._chunk_bytes:
                 break
             length += 1
@@ -130,6 +131,7 @@ class SteppedRun:
                 if not self._readers.get(value):
                     self.live.pop(value, None)
         self.position += len(chunk)
+        self._typical = size // len(chunk)
         fitting = int(self._chunk_bytes / max(size / len(chunk), 1.0))
         self._length = max(1, min(fitting, 2 * self._length, _LONGEST))
         return made

@@ -6,8 +6,11 @@ import pytest
 from onnx import parser
 
 from modelexport.analysis import compare_values
+from modelexport.analysis.divergence.graphs import known_sizes
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.reader import from_proto
+from modelexport.passes.running.session import as_ort_value
+from modelexport.passes.running.stepping import SteppedRun
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 
@@ -125,3 +128,27 @@ def test_a_changed_weight_is_found_by_what_the_others_hold_where_names_are_gone(
     assert (found.first.value, found.first.path) == ("y", "a")
     assert found.first.changed_weights == ("a.weight",)
     assert set(found.first.suspects) == {"a", "b"}
+
+
+@pytest.mark.parametrize("operator", ["Tanh", "com.microsoft.Gelu"])
+def test_a_chunk_holds_no_more_than_it_may_where_the_file_states_no_sizes(operator):
+    """Values of 4 MB in a file that says nothing of their sizes, and with an operator that inference does not know."""
+    domain, _, op_type = operator.rpartition(".")
+    nodes = [
+        onnx.helper.make_node(op_type, [f"v{n}"], [f"v{n + 1}"], name=f"/m{n}/{op_type}", domain=domain)
+        for n in range(40)
+    ]
+    x = onnx.helper.make_tensor_value_info("v0", 1, ["batch", 1 << 19])
+    y = onnx.helper.make_tensor_value_info("v40", 1, None)
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y])
+    whole = from_proto(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    feeds = {"v0": as_ort_value(np.ones((2, 1 << 19), np.float32))}
+    run = SteppedRun(whole, feeds, chunk_bytes=16 << 20, sizes=known_sizes(whole, feeds))
+    lengths = []
+    while not run.done:
+        chunk = run.next_chunk()
+        lengths.append(len(chunk))
+        run.step(chunk)
+    assert max(lengths) <= 4
+    assert sum(lengths) == 40
