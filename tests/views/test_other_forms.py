@@ -23,6 +23,7 @@ from modelexport.passes.testing import make_model
 from modelexport.views.text_graphs import mermaid_warning
 
 MERMAID = os.environ.get("MERMAID_MODULES", "")  # a folder where npm has installed mermaid and jsdom
+EXPLORER = os.environ.get("MODEL_EXPLORER_PYTHON", "")  # a python where pip has installed ai-edge-model-explorer
 OVERLAY = {"name": "time", "unit": "us", "values": {"a": 1.5, "neg": 4, "module:drop": 2}}
 DEEP = "\n".join(
     f"[n{i}] v{i} = Relu (v{i - 1})   # scope: {'.'.join(f'm{j}' for j in range(i + 1))}" for i in range(1, 45)
@@ -144,7 +145,7 @@ for (const each of JSON.parse(text)) {
 
 @pytest.mark.skipif(not MERMAID, reason="Mermaid is not parsed: MERMAID_MODULES names no folder with mermaid and jsdom")
 def test_mermaid_parses_every_picture(picture: View) -> None:
-    texts = [picture.mermaid(depth) for depth in (0, 1, 2, 5)] + [view(nasty_model(text)).mermaid(3) for text in NASTY]
+    texts = [picture.mermaid(depth) for depth in range(6)] + [view(nasty_model(text)).mermaid(3) for text in NASTY]
     script = Path(MERMAID) / "parse_for_test.mjs"
     script.write_text(PARSE)
     try:
@@ -194,6 +195,29 @@ def test_model_explorer_ids_and_namespaces_are_sound() -> None:
             ends = {edge["sourceNodeId"] for node in graph["nodes"] for edge in node["incomingEdges"]}
             assert ends <= set(ids)
             assert all(len(node["namespace"].split("/")) <= 2 for node in graph["nodes"])
+
+
+READ = """
+import json, sys
+import dacite
+from model_explorer.graph_builder import Graph
+strict = dacite.Config(strict=True)
+documents = json.load(sys.stdin)
+graphs = [[dacite.from_dict(Graph, each, strict) for each in document["graphs"]] for document in documents]
+print(json.dumps([sorted({node.namespace for graph in each for node in graph.nodes}) for each in graphs]))
+"""
+
+
+@pytest.mark.skipif(
+    not EXPLORER, reason="no Model Explorer: MODEL_EXPLORER_PYTHON names no python that has its package"
+)
+def test_model_explorers_own_classes_take_every_graph(picture: View) -> None:
+    documents = [picture.model_explorer()] + [view(nasty_model(text)).model_explorer() for text in NASTY]
+    done = subprocess.run(
+        [EXPLORER, "-c", READ], input=json.dumps(documents), capture_output=True, text=True, env={}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"", "blocks.2", "blocks.10", "blocks.10/lin"} <= set(json.loads(done.stdout)[0])
 
 
 def test_node_data_is_an_overlay_again(picture: View, model: Model) -> None:
