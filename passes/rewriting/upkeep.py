@@ -6,7 +6,7 @@ from collections import Counter
 
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.merged_tags import Parts, parts_of
+from modelexport.ir.io.merged_tags import Parts, modules_of_whole, parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.attribute_embedding import AttributeEmbedding
@@ -22,18 +22,16 @@ def has_attributions(model: Model, by: str, warnings: list[str]) -> bool:
     """Whether any node is attributed: by the pipeline, else now by the tags that the file carries."""
     if any(node.attribution is not None for node in model.nodes()):
         return True
-    parts = parts_of(model, warnings)
-    for module in parts.modules():
+    modules = modules_of_whole(model)
+    bearers = _bearers(model, _OwnRecords(None)) if modules is not None else None
+    if modules is None or bearers is None:  # merged, or some nodes have no tag of their own: the table may know
+        parts = parts_of(model, warnings)
+        modules, bearers = parts.modules(), _bearers(model, _OwnRecords(parts)) or []
+    for module in modules:
         if module.path not in model.modules:
             model.modules.add(module)
-    read = _OwnRecords(parts)
-    bearers: dict[int, tuple[embedded_tags.Record, list[Node]]] = {}  # by id: hashing a record for each node is slow
-    for node in model.nodes():
-        record = read.of(node)
-        if record is not None:
-            bearers.setdefault(id(record), (record, []))[1].append(node)
     kept: dict[embedded_tags.Record, list[Node]] = {}
-    for record, nodes in bearers.values():
+    for record, nodes in bearers:
         kept.setdefault(record, []).extend(nodes)
     for record, nodes in kept.items():
         module = model.modules.ensure(record.path)
@@ -52,10 +50,29 @@ def need_attributions(model: Model, by: str, warnings: list[str]) -> None:
         raise ConfigError(f"{by}: no node has a module, neither from a pass nor in the file: put htp before it")
 
 
-class _OwnRecords:
-    """What the file says of its nodes: each one's own tag, else the row of the table that was written for it."""
+def _bearers(model: Model, read: _OwnRecords) -> list[tuple[embedded_tags.Record, list[Node]]] | None:
+    """Records and the nodes that have them; None where only tags of nodes were to be read, and one has none."""
+    found: dict[int, tuple[embedded_tags.Record, list[Node]]] = {}  # by id: hashing a record for each node is slow
+    for node in model.nodes():
+        record = read.of(node)
+        if record is None:
+            if read.only_own:
+                return None
+            continue
+        held = found.get(id(record))
+        if held is None:
+            found[id(record)] = (record, [node])
+        else:
+            held[1].append(node)
+    return list(found.values())
 
-    def __init__(self, parts: Parts) -> None:
+
+class _OwnRecords:
+    """What the file says of its nodes: each one's own tag, else, with ``parts``, the row that was written for it."""
+
+    def __init__(self, parts: Parts | None) -> None:
+        self.only_own = parts is None
+        self._is_merged = parts is not None and parts.is_merged
         self._parts = parts
         self._tables: list[embedded_tags.Tables | None] = []  # made when the first node has no tag of its own
         self._known: dict[tuple[str | None, ...], embedded_tags.Record | None] = {}
@@ -67,11 +84,13 @@ class _OwnRecords:
             carried = embedded_tags.tag_in_doc(node.doc_string) or {}
         if carried:
             fields = tuple(map(carried.get, embedded_tags.NODE_KEYS))
-            if fields not in self._known:
-                self._known[fields] = embedded_tags.read_node(carried)
-            record = self._known[fields]
+            record = self._known.get(fields)
+            if record is None:
+                record = self._known[fields] = embedded_tags.read_node(carried)
             if record is not None:
-                return self._parts.own(node, record, carried)
+                return self._parts.own(node, record, carried) if self._parts and self._is_merged else record
+        if self._parts is None:
+            return None
         if not self._tables:
             self._tables.append(self._parts.tables())
         tables = self._tables[0]

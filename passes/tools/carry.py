@@ -216,9 +216,7 @@ class _Carrier:
         return next((value for value in node.inputs if value and not self._is_constant(graph, value)), "")
 
     def _of_input(self, node: Node, value: str) -> None:
-        readers = self.before.readers.get(value, ())
-        data = [reader for reader in readers if category(reader.op_type, reader.domain) is not Category.SHAPE]
-        self._common(node, data or readers, "input-readers")  # whose shape is looked at, no quantiser changes
+        self._common(node, self.before.readers.get(value, ()), "input-readers")
 
     def _fused(self, graph: Graph, node: Node) -> None:
         """What its name says; else whose output it makes, under the old name or in the old place of a reader."""
