@@ -106,8 +106,8 @@ def read_options(exporter: ExporterChoice, kwargs: Mapping[str, Any]) -> ExportO
             raise ConfigError(f"dynamo={wanted} contradicts exporter={exporter!r}")
         exporter = asked
     opset = given.pop("opset_version", None)
-    if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int) or opset < 7):
-        raise ConfigError(f"opset_version={opset!r} is not an opset: give a whole number from 7 on")
+    if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int) or opset < 1):
+        raise ConfigError(f"opset_version={opset!r} is not an opset: give a whole number from 1 on")
     if "dynamic_axes" in given:
         given["dynamic_axes"] = _axes(given["dynamic_axes"])
     keywords = given.pop("kwargs", None) or {}

@@ -273,6 +273,7 @@ def image() -> tuple[nn.Module, Any]:
         ("torchscript", {"do_constant_folding": False, "input_names": ["i"], "dynamic_axes": {"i": {0: "n"}}}),
         ("torchscript", {"export_params": False}),
         ("torchscript", {"opset_version": 8}),
+        ("torchscript", {"opset_version": 6}),
         ("torchscript", {"input_names": ["i", "learned_0", "learned_1"]}),
         ("torchscript", {"output_names": ["o", "p"]}),
         ("torchscript", {"input_names": ["i"], "dynamic_axes": {"unknown": {0: "n"}}}),
