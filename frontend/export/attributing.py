@@ -147,7 +147,7 @@ class _Work:
         """Attribute what weights did not decide where no call was watched: from its neighbours, else by its name.
 
         Over ten scripted models (bench/accuracy/fresh.py, setting torchscript-scripted) names are right for 13 % of it,
-        since a method of a ModuleList's entry shows the last atom of its name alone, and neighbours for 59 %. No record
+        since a method of a ModuleList's entry shows the last atom of its name alone, and neighbours for 63 %. No record
         bears them out, so they are worth no more than a guess.
         """
         ContextInheritance().run(model, PassContext())
