@@ -266,6 +266,8 @@ def damaged_archive(draw: DrawFn, seeds: list[bytes], header: str) -> bytes:
     for _ in range(draw(st.integers(1, 2))):
         kind = draw(st.sampled_from(["header", "header", "member", "drop", "swap"]))
         name = draw(st.sampled_from(sorted(members)))
+        if kind == "header" and b"[" * 100 in members.get(header, b""):
+            continue  # so deep already that Python can't walk it
         if kind == "header" and header in members:
             try:
                 document = json.loads(members[header])
