@@ -26,11 +26,13 @@ class Alignment:
 
     Attributes:
         labels: equal for two matched nodes of one module, operator and attributes (bodies apart).
+        scopes: the main graphs, functions of one name, and bodies of matched nodes, each with its counterpart.
     """
 
     forward: dict[Node, Node] = field(default_factory=dict)
     backward: dict[Node, Node] = field(default_factory=dict)
     labels: dict[Node, int] = field(default_factory=dict)
+    scopes: list[tuple[Scope, Scope]] = field(default_factory=list)
 
     def add(self, a: Node, b: Node) -> None:
         """Match two nodes."""
@@ -66,6 +68,7 @@ def align(a: Side, b: Side) -> Alignment:
     waiting.extend((one, functions[one.scope]) for one in a.model.functions if one.scope in functions)
     while waiting:
         left, right = waiting.popleft()
+        found.scopes.append((left, right))
         scopes = Scopes(a, b, left, right)
         _Matching(scopes, found).match()
         for node in scopes.left:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import onnx
 
+from modelexport.analysis.difference.attributes import attribute_value
+from modelexport.analysis.difference.dtypes import dtype_text
 from modelexport.analysis.difference.result import ModelChange
 from modelexport.ir.model import Model
-from modelexport.ir.text import text
+from modelexport.ir.text import readable, text
 
 Described = Mapping[str, onnx.ValueInfoProto]
 
@@ -52,9 +54,23 @@ def _functions(model: Model) -> dict[str, str]:
     found: dict[str, str] = {}
     for function in model.proto.functions:
         overload = f":{text(function.overload)}" if text(function.overload) else ""
-        key = f"{text(function.domain)}::{text(function.name)}{overload}"
-        found.setdefault(key, f"{len(function.input)} inputs, {len(function.output)} outputs")
+        found.setdefault(f"{text(function.domain)}::{text(function.name)}{overload}", _signature(function))
     return found
+
+
+def _signature(function: onnx.FunctionProto) -> str:
+    """What a function takes and gives, what its operators are defined by, and its attributes with their defaults."""
+    inputs, outputs = len(function.input), len(function.output)
+    versions = sorted((_domain(text(entry.domain)), entry.version) for entry in function.opset_import)
+    defaults = {text(each.name): f" = {attribute_value(each)}" for each in function.attribute_proto}
+    names = sorted({*map(text, function.attribute), *defaults})
+    parts = [
+        f"{inputs} input{'' if inputs == 1 else 's'}",
+        f"{outputs} output{'' if outputs == 1 else 's'}",
+        *(f"opset {domain} {version}".replace("  ", " ") for domain, version in versions),
+        *(f"attribute {name}{defaults.get(name, '')}" for name in names),
+    ]
+    return readable(", ".join(parts))
 
 
 def described(values: Iterable[onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
@@ -81,14 +97,6 @@ def _element(value: onnx.ValueInfoProto) -> str:
     if value.type.HasField("tensor_type"):
         return dtype_text(value.type.tensor_type.elem_type)
     return str(value.type.WhichOneof("value") or "").removesuffix("_type")
-
-
-def dtype_text(number: int) -> str:
-    """NumPy's name of an element type, ONNX's in lower case where NumPy has none; "" where it is not known."""
-    if not number or number not in onnx.TensorProto.DataType.values():
-        return ""
-    name = str(onnx.TensorProto.DataType.Name(number)).lower()
-    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def types_differ(a: onnx.ValueInfoProto, b: onnx.ValueInfoProto) -> bool:

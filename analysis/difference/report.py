@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import onnx
 
 from modelexport.analysis.difference.align import Alignment, align
+from modelexport.analysis.difference.attributes import attribute_changes
+from modelexport.analysis.difference.dtypes import dtype_text
 from modelexport.analysis.difference.model_rows import (
     described,
-    dtype_text,
     model_changes,
     opsets,
     type_text,
     types_differ,
 )
-from modelexport.analysis.difference.result import ModelDiff, ModuleDiff, NodeChange, NodeRef, ShapeChange, WeightChange
+from modelexport.analysis.difference.result import (
+    ModelChange,
+    ModelDiff,
+    ModuleDiff,
+    NodeChange,
+    NodeRef,
+    ShapeChange,
+    WeightChange,
+)
+from modelexport.analysis.difference.results import Result, results, rewired
 from modelexport.analysis.difference.sources import Constant, Side
 from modelexport.analysis.difference.weights import compare
 from modelexport.ir.errors import ConfigError
@@ -32,16 +42,16 @@ from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.selection import Selector
 
 Ignore = Literal["attributes", "weights", "shapes", "connections"]
-_CUT = 200  # characters of a text that stands for a tensor or a graph
+IGNORED: tuple[Ignore, ...] = get_args(Ignore)
 
 
 def diff_models(
     a: Model | str | PathLike[str],
     b: Model | str | PathLike[str],
     *,
-    select: Selector | None = None,
+    select: Selector | str | None = None,
     rename: Mapping[str, str] | None = None,
-    ignore: Collection[Ignore] = (),
+    ignore: Collection[Ignore] | Ignore = (),
     atol: float = 0.0,
     rtol: float = 0.0,
 ) -> ModelDiff:
@@ -51,16 +61,25 @@ def diff_models(
 
     Args:
         a, b: models or files; one without attributions is attributed in memory.
-        select: only nodes that it selects on either side; weights and values count with the node that reads or makes
-            them.
+        select: only nodes that it, a selector or its text, selects on either side; weights and values count with the
+            node that reads or makes them.
         rename: prefixes of paths in ``a`` and what they are called in ``b``.
         ignore: what does not count.
         atol, rtol: tolerance of weights: ``|x - y| <= atol + rtol * |y|``.
 
     Raises:
         InputError: a file, or the data of a weight that is compared, can't be read.
-        ConfigError: the selector matches nothing in either model.
+        SelectorError: the selector does not parse.
+        ConfigError: the selector matches nothing in either model, a word of ``ignore`` is none of the four, or a
+            tolerance is below zero.
     """
+    if isinstance(select, str):
+        select = Selector.parse(select)
+    ignore = (ignore,) if isinstance(ignore, str) else ignore
+    if unknown := [word for word in ignore if word not in IGNORED]:
+        raise ConfigError(f"ignore: {unknown[0]!r} is none of {', '.join(IGNORED)}")
+    if not (atol >= 0 and rtol >= 0):
+        raise ConfigError(f"a tolerance is a number from 0, not {atol if not atol >= 0 else rtol}")
     with without_gc():
         sides = (Side(attributed(a), tuple((rename or {}).items())), Side(attributed(b)))
         return _Report(sides, select, frozenset(ignore), atol, rtol).made()
@@ -73,6 +92,8 @@ class _Report:
         self.a, self.b = sides
         self.ignore, self.atol, self.rtol = ignore, atol, rtol
         self.found: Alignment = align(*sides)
+        self.given_out = list(results(*sides, self.found))
+        self._rewired = rewired(self.given_out, self.found) if "connections" not in ignore else {}
         self.modules: dict[str, ModuleDiff] = {}
         self.same_nodes = self.same_weights = 0
         self._keys: dict[Node, str] = {}
@@ -89,16 +110,17 @@ class _Report:
 
     def made(self) -> ModelDiff:
         self._nodes()
+        of_results = self._results()
         paths = [_modules(side) for side in (self.a, self.b)]
         self._whole_modules(*paths)
         rows = [module for module in self._in_order() if module.differs]
         everything = dict.fromkeys((*paths[0], *paths[1]))
         counts = [sum(1 for _ in side.model.nodes()) for side in (self.a, self.b)]
-        changes = (
-            ()
-            if self._chosen is not None
-            else model_changes(self.a.model, self.b.model, shapes="shapes" not in self.ignore)
-        )
+        changes: list[ModelChange] = []
+        if self._chosen is None:
+            changes += model_changes(self.a.model, self.b.model, shapes="shapes" not in self.ignore)
+            said = {(row.what, row.key) for row in changes}
+            changes += [row for row in of_results if (row.what, row.key) not in said]
         return ModelDiff(
             (_label(self.a), _label(self.b)),
             (counts[0], counts[1]),
@@ -122,10 +144,39 @@ class _Report:
             if node not in self.found.backward and self._wanted(node):
                 self._module(self.b.path(node)).added.append(self._ref(self.b, node))
 
+    def _results(self) -> list[ModelChange]:
+        """Constants that scopes give out with no node of their own. Those of bodies count for the node that owns them;
+        what differs of the main graph's and of functions' results is returned."""
+        rows: dict[tuple[str, str], ModelChange] = {}
+        for result in self.given_out:
+            owner, x, y = result.one.owner, result.x, result.y
+            if isinstance(x, Constant) and isinstance(y, Constant):
+                if owner is None:
+                    self._constant_row(result, x, y, rows)
+                elif self._wanted(owner, self.found.forward[owner]):
+                    module = self._module(self.b.path(self.found.forward[owner]))
+                    self._weight(module, owner, result.place, x, y)
+            elif owner is None and "connections" not in self.ignore and result.differs(self.found):
+                rows.setdefault(result.key, ModelChange(*result.key, *result.texts))
+        return list(rows.values())
+
+    def _constant_row(self, result: Result, x: Constant, y: Constant, rows: dict[tuple[str, str], ModelChange]) -> None:
+        if "weights" in self.ignore or (x, y) in self._compared:
+            return
+        self._compared.add((x, y))
+        found = compare(self.a, x, self.b, y, self.atol, self.rtol)
+        if found is None:
+            self.same_weights += 1
+            return
+        told, other = result.texts
+        how = f", {found.differing} of {found.elements} elements differ" if found.differing is not None else ""
+        rows.setdefault(result.key, ModelChange(*result.key, told, other + how))
+
     def _pair(self, one: Node, other: Node) -> None:
         module = self._module(self.b.path(other))
         alike = self.found.labels.get(one) == self.found.labels.get(other)
-        attributes = {} if alike or "attributes" in self.ignore else _attribute_changes(one, other)
+        attributes = {} if alike or "attributes" in self.ignore else attribute_changes(one, other)
+        attributes |= self._rewired.get(one, {})
         inputs: list[tuple[int, str, str]] = []
         left, right = self.a.sources(one), self.b.sources(other)
         names = [(*one.inputs, *one.captures), (*other.inputs, *other.captures)]
@@ -278,53 +329,6 @@ def _modules(side: Side) -> dict[str, None]:
 
 def _classes(side: Side) -> dict[str, str]:
     return {side.renamed(module.path): module.class_name for module in side.model.modules if module.class_name}
-
-
-def _attribute_changes(one: Node, other: Node) -> dict[str, tuple[Any, Any]]:
-    left = {text(attribute.name): attribute for attribute in one.attribute_protos()}
-    right = {text(attribute.name): attribute for attribute in other.attribute_protos()}
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in dict.fromkeys((*left, *right)):
-        x, y = left.get(name), right.get(name)
-        if x is not None and y is not None and ((_has_graph(x) and _has_graph(y)) or _content(x) == _content(y)):
-            continue
-        found[readable(name)] = (_value(x), _value(y))
-    return found
-
-
-def _has_graph(attribute: onnx.AttributeProto) -> bool:
-    return attribute.HasField("g") or bool(attribute.graphs)
-
-
-def _content(attribute: onnx.AttributeProto) -> bytes:
-    bare = onnx.AttributeProto()
-    bare.CopyFrom(attribute)
-    bare.ClearField("doc_string")
-    return bytes(bare.SerializeToString(deterministic=True))
-
-
-def _value(attribute: onnx.AttributeProto | None) -> Any:
-    """An attribute's value for JSON: numbers, texts and lists of them; tensors and graphs as a short text."""
-    if attribute is None:
-        return None
-    kinds = onnx.AttributeProto
-    if attribute.ref_attr_name:
-        return f"attribute {readable(text(attribute.ref_attr_name))}"
-    plain = {kinds.INT: attribute.i, kinds.FLOAT: attribute.f}
-    if attribute.type in plain:
-        return plain[attribute.type]
-    if attribute.type == kinds.STRING:
-        return attribute.s.decode("utf-8", "backslashreplace")
-    if attribute.type in (kinds.INTS, kinds.FLOATS):
-        return list(attribute.ints if attribute.type == kinds.INTS else attribute.floats)
-    if attribute.type == kinds.STRINGS:
-        return [value.decode("utf-8", "backslashreplace") for value in attribute.strings]
-    if attribute.type == kinds.TENSOR:
-        return f"tensor {dtype_text(attribute.t.data_type)}{list(attribute.t.dims)}"
-    if _has_graph(attribute):
-        graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-        return ", ".join(f"graph of {len(graph.node)} nodes" for graph in graphs)[:_CUT]
-    return f"{kinds.AttributeType.Name(attribute.type).lower()}"
 
 
 def opsets_of(model: Model, node: Node) -> int:

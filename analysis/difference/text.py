@@ -15,7 +15,8 @@ def table(diff: Document) -> str:
     if diff["identical"]:
         return "no differences"
     lines = [
-        f"~ {' '.join(filter(None, (row['what'], row['key'])))}: {row['a']} -> {row['b']}" for row in diff["model"]
+        f"~ {' '.join(filter(None, (row['what'], row['key'])))}: {_given(row['a'])} -> {_given(row['b'])}"
+        for row in diff["model"]
     ]
     for module in diff["modules"]:
         lines += _module(module)
@@ -59,6 +60,10 @@ def _weight(weight: Document) -> str:
     if weight["max_abs"] is not None and weight["rel_l2"] is not None:
         how += f", max {weight['max_abs']:.3g}, relative {weight['rel_l2']:.3g}"
     return how
+
+
+def _given(value: object) -> object:
+    return "none" if value is None else value
 
 
 def _short(value: object) -> str:

@@ -66,6 +66,16 @@ def test_one_attribute(run: Run) -> None:
     assert run("diff", "a.onnx", "b.onnx", "--select", "path:head")[0] == 0
 
 
+def test_a_number_that_json_has_not_is_a_text(run: Run) -> None:
+    models = [make_model(TEXT.replace("axis = 1", "axis = 1, scale = 2.0")).proto for _ in range(2)]
+    models[1].graph.node[1].attribute[1].f = float("inf")
+    for name, model in zip(("a.onnx", "b.onnx"), models, strict=True):
+        Path(name).write_bytes(model.SerializeToString())
+    _, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert found["modules"][0]["nodes"]["changed"][0]["attributes"] == {"scale": [2.0, "inf"]}
+
+
 def test_one_weight_and_the_tolerance(run: Run) -> None:
     edited("{1, 2, 3, 4}", "{1, 2, 3, 4.5}")
     code, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
