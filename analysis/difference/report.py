@@ -111,9 +111,9 @@ class _Report:
     def made(self) -> ModelDiff:
         self._nodes()
         of_results = self._results()
-        paths = [_modules(side) for side in (self.a, self.b)]
+        paths = [_modules(self.a, self.b), _modules(self.b, self.a)]
         self._whole_modules(*paths)
-        rows = [module for module in self._in_order() if module.differs]
+        rows = [module for module in self._in_order(*paths) if module.differs]
         everything = dict.fromkeys((*paths[0], *paths[1]))
         counts = [sum(1 for _ in side.model.nodes()) for side in (self.a, self.b)]
         changes: list[ModelChange] = []
@@ -290,12 +290,8 @@ class _Report:
                 continue
             self._module(path).classes = pair
 
-    def _in_order(self) -> list[ModuleDiff]:
-        order: dict[str, None] = {}
-        for side in (self.b, self.a):
-            for path in _modules(side):
-                order.setdefault(path)
-        places = {path: number for number, path in enumerate(order)}
+    def _in_order(self, mine: Iterable[str], theirs: Iterable[str]) -> list[ModuleDiff]:
+        places = {path: number for number, path in enumerate(dict.fromkeys((*theirs, *mine)))}
         return sorted(self.modules.values(), key=lambda module: places.get(module.path, len(places)))
 
     def _ref(self, side: Side, node: Node) -> NodeRef:
@@ -309,19 +305,25 @@ def _computing(side: Side) -> Iterable[Node]:
         yield from side.nodes(graph)
 
 
-def _modules(side: Side) -> dict[str, None]:
-    """Paths of called modules that have nodes, own or inner ones, by their first node; the root is always there."""
+def _modules(side: Side, other: Side) -> dict[str, None]:
+    """Paths of called modules that have nodes, own or inner ones, by their first node; the root is always there.
+
+    A path that only stands above others, and that this side's table doesn't know, is a module unless the other side
+    knows it for a container that is never called: a file without tags has no other way to tell.
+    """
     found: dict[str, None] = {"": None}
     table = side.model.modules
+    containers = {other.renamed(module.path) for module in other.model.modules if not module.calls}
     for node in side.model.nodes():
         path = node.attribution.path if node.attribution is not None else ""
-        if side.renamed(path) in found:
+        own = side.renamed(path)
+        if own in found:
             continue
         above: list[str] = []
         while path:
-            module = table.get(path)
-            if module is None or module.calls:
-                above.append(side.renamed(path))
+            module, named = table.get(path), side.renamed(path)
+            if module.calls if module is not None else named == own or named not in containers:
+                above.append(named)
             path = path.rpartition(".")[0]
         found.update(dict.fromkeys(reversed(above)))
     return found

@@ -86,6 +86,13 @@ def test_other_names_and_orders_are_no_difference(tagged: onnx.ModelProto, seed:
     assert found.same_nodes == computing
 
 
+def test_tags_are_no_difference(exported: onnx.ModelProto, tagged: onnx.ModelProto) -> None:
+    """Without tags nothing says that ``blocks`` is a container which is never called."""
+    found = [difference(tagged, exported), difference(exported, tagged)]
+    assert [each.to_dict()["modules"] for each in found] == [[], []]
+    assert [each.module_counts[0] - each.module_counts[1] for each in found] == [0, 0]
+
+
 def test_they_are_none_in_bodies_and_functions(in_parts: onnx.ModelProto) -> None:
     assert difference(in_parts, scrambled(in_parts, 0)).identical
 
