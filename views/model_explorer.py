@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable
 from modelexport.views.attribute_text import AttributeTexts
 from modelexport.views.data import ViewData, ViewModule, ViewNode
+from modelexport.views.graph_ids import graph_ids, node_ids
 from modelexport.views.overlays import Overlay
 
 # Colours of the page's scheme, which stay apart for colour-blind readers.
@@ -63,18 +63,7 @@ class _Collection:
 
     def __init__(self, data: ViewData, overlays: Sequence[Overlay]) -> None:
         self.data, self.overlays = data, overlays
-        self.graphs: dict[Scope, str] = {}
-        taken: set[str] = set()
-        for graph, count in data.graphs:
-            if not count and graph.kind != "main":
-                continue
-            name = readable(graph.name) or ("main_graph" if graph.kind == "main" else readable(graph.scope))
-            if name in taken:
-                name = readable(graph.scope)
-            while name in taken:
-                name += "~"
-            taken.add(name)
-            self.graphs[graph] = name
+        self.graphs = graph_ids(data)
         self.namespaces: list[str] = []
         for module in data.modules:
             above = self.namespaces[module.parent] if module.parent >= 0 else ""
@@ -83,13 +72,7 @@ class _Collection:
         self.by_graph: dict[Scope, list[ViewNode]] = {graph: [] for graph in self.graphs}
         for node in data.nodes:
             self.by_graph[node.node.graph].append(node)
-        self.ids: list[str] = []
-        for nodes in self.by_graph.values():
-            names = Counter(node.node.name for node in nodes)
-            self.ids += [
-                readable(node.node.name) if node.node.name and names[node.node.name] == 1 else node.key
-                for node in nodes
-            ]
+        self.ids = node_ids(data)
         self.texts = AttributeTexts(data.model)
 
     def document(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Given:
 
     Attributes:
         values: by node name, key or made value, or by ``module:PATH`` where a module's whole number is given.
+        graphs: by the graph that a document names, and node name or key in it.
         own: by module path, numbers of a module without those of the modules in it.
         places: module paths of names in ``values`` that need not be in the model: a runtime fuses nodes and adds some,
             and what these take is in the numbers of their modules.
@@ -28,6 +29,7 @@ class Given:
     unit: str = ""
     aggregate: str = "sum"
     values: dict[str, float] = field(default_factory=dict)
+    graphs: dict[str, dict[str, float]] = field(default_factory=dict)
     own: dict[str, float] = field(default_factory=dict)
     difference: Mapping[str, Any] | None = None
     places: dict[str, str] = field(default_factory=dict)
@@ -49,8 +51,9 @@ def read_document(document: Any, label: str, stem: str) -> Iterator[Given]:
         yield from reports[str(form)](document)
     elif isinstance(document.get("values"), Mapping):
         yield _own(document, label, stem)
-    elif results := list(_results(document)):
-        yield Given(stem, values={name: value for each in results for name, value in _node_data(each, label)})
+    elif results := dict(_results(document)):
+        data = {graph: dict(_node_data(each, label)) for graph, each in results.items()}
+        yield Given(stem, values=data.pop("", {}), graphs=data)
     else:
         said = f"format {form!r}" if form is not None else "neither values nor results"
         raise InputError(f"{label}: not an overlay: {said}")
@@ -72,11 +75,11 @@ def _own(document: Mapping[str, Any], label: str, stem: str) -> Given:
     return Given(str(name), str(unit or ""), aggregate, values)
 
 
-def _results(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Model Explorer's node data: of one graph, or of several by their ids."""
-    for each in (document, *document.values()):
+def _results(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Model Explorer's node data: of one graph, which is called "" here, or of several by their ids."""
+    for graph, each in [("", document)] if isinstance(document.get("results"), Mapping) else document.items():
         if isinstance(each, Mapping) and isinstance(each.get("results"), Mapping):
-            yield each["results"]
+            yield graph, each["results"]
 
 
 def _node_data(results: Mapping[str, Any], label: str) -> Iterator[tuple[str, float]]:

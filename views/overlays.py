@@ -11,6 +11,7 @@ from typing import Any
 
 from modelexport.ir.errors import InputError
 from modelexport.views.data import ViewData
+from modelexport.views.graph_ids import graph_ids, node_ids
 from modelexport.views.overlay_files import Given, read_document
 from modelexport.views.overlay_marks import Marks, place_marks
 
@@ -82,7 +83,7 @@ def _overlays_of(document: Any, data: ViewData, label: str, stem: str) -> tuple[
             names += len(numbers) + len(marks.gone) + len(missing)
         else:
             overlay, missing = _placed(given, finder)
-            names += len(given.values) + len(given.own)
+            names += len(given.values) + len(given.own) + sum(map(len, given.graphs.values()))
             fits += len(overlay.nodes) + sum(finder.has(path) for path in given.own)
             fits += sum(index > 0 or not is_report for index in overlay.modules)  # every model has a root
         unknown.update(dict.fromkeys(missing))
@@ -106,7 +107,9 @@ class Finder:
     def __init__(self, data: ViewData) -> None:
         self.modules = {module.path: module.index for module in data.modules}
         self.table = data.model.modules
+        self.data = data
         self._above: set[str] = set()
+        self._in_graphs: dict[tuple[str, str], int] = {}
         self.nodes: dict[str, int] = {}
         for value in data.values:  # the weakest name first, so that stronger ones replace it
             if value.maker >= 0 and value.name:
@@ -121,6 +124,16 @@ class Finder:
     def node(self, name: str) -> int | None:
         """Position of the node of this key or name, or that makes the value of this name."""
         return self.nodes.get(name)
+
+    def node_in(self, graph: str, name: str) -> int | None:
+        """The same in a graph of Model Explorer, where names are unique in one graph only; of a graph that this model
+        does not have, anywhere."""
+        if not self._in_graphs:
+            graphs = graph_ids(self.data)
+            pairs = zip(self.data.nodes, node_ids(self.data), strict=True)
+            self._in_graphs = {(graphs[node.node.graph], identity): node.index for node, identity in pairs}
+        found = self._in_graphs.get((graph, name))
+        return self.node(name) if found is None else found
 
     def module(self, path: str) -> int | None:
         """Position of the module of this path, or of the one that it is another name of."""
@@ -156,6 +169,12 @@ def _placed(given: Given, finder: Finder) -> tuple[Overlay, list[str]]:
                 missing.append(name)
         elif name not in given.places or not finder.has(given.places[name]):
             missing.append(name)
+    for graph, values in given.graphs.items():
+        for name, value in values.items():
+            if (index := finder.node_in(graph, name)) is not None:
+                overlay.nodes[index] = value
+            else:
+                missing.append(name)
     return overlay, missing + [MODULE + path for path in given.own if not finder.has(path)]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from modelexport.core.views import view
 from modelexport.ir.errors import InputError
+from modelexport.passes.testing import make_model
 from modelexport.views.data import ViewData
 from modelexport.views.overlays import Overlay, OverlayError, overlays_of
 
@@ -82,6 +84,24 @@ def test_node_data_of_model_explorer(data: ViewData, document: Any) -> None:
     _, nodes, modules = one(data, document)
     assert nodes == {"a": 1.5, "lin": 2}
     assert modules[""] == 3.5
+
+
+def test_node_data_tells_graphs_apart() -> None:
+    """Names are unique in one graph only: exporters give nodes of both branches of an If the same."""
+    model = make_model("""
+        g (float[2] X, bool C) => (float[2] Y) {
+            [i] Y = If (C) <then_branch = t () => (float[2] p) { [n] p = Exp (X) },
+                            else_branch = e () => (float[2] r) { [n] r = Neg (X) }>
+        }
+    """)
+    of_values = view(model, [{"name": "time", "values": {"p": 1, "r": 2}}])
+    again = view(model, [of_values.node_data()["time"]]).overlays[0]
+    assert list(again.nodes.values()) == [1, 2] and again.nodes == of_values.overlays[0].nodes
+    of_another_graph = view(model, [{"elsewhere": {"results": {"i": {"value": 3}, "gone": {"value": 4}}}}])
+    assert list(of_another_graph.overlays[0].nodes.values()) == [3]
+    assert "1 name is not in the model; first: gone" in of_another_graph.warnings[0]
+    named_like_a_key = make_model("g (float[2] X) => (float[2] Y) {\n[results] Y = Exp (X)\n}")
+    assert view(named_like_a_key, [{"results": {"results": {"value": 5}}}]).overlays[0].nodes == {0: 5}
 
 
 def test_a_cost_report(data: ViewData) -> None:
