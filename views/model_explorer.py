@@ -12,8 +12,7 @@ from modelexport.ir.modules.tags import encode
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable
 from modelexport.views.attribute_text import AttributeTexts
-from modelexport.views.data import ViewData, ViewModule, ViewNode
-from modelexport.views.graph_ids import graph_ids, node_ids
+from modelexport.views.data import ViewData, ViewModule, ViewNode, graph_ids, node_ids
 from modelexport.views.overlays import Overlay
 
 # Colours of the page's scheme, which stay apart for colour-blind readers.

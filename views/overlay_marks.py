@@ -18,10 +18,12 @@ class Marks:
     nodes: ``added``, ``removed`` or ``changed`` by position of the node. A picture of the older model has removed
         nodes, one of the newer has added ones.
     gone: by position of the module, a line for each node that only the other model has.
+    other: what these are: removed ones in a picture of the newer model, added ones in one of the older.
     """
 
     nodes: dict[int, str] = field(default_factory=dict)
     gone: dict[int, list[str]] = field(default_factory=dict)
+    other: str = REMOVED
 
 
 def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dict[int, float], list[str]]:
@@ -36,14 +38,14 @@ def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dic
         return key in keys and op_type in ("", readable(keys[key].node.op_type))
 
     side = max(sides, key=lambda each: sum(fits(key, op_type) for key, op_type, _ in sides[each]))
-    marks = Marks()
+    other = REMOVED if side == "b" else ADDED
+    marks = Marks(other=other)
     missing: list[str] = []
     for key, _, what in sides[side]:
         if key in keys:
             marks.nodes[keys[key].index] = what
         else:
             missing.append(key)
-    other = REMOVED if side == "b" else ADDED
     modules = {module.path: module.index for module in data.modules}
     for module in document["modules"]:
         path = module["path"]

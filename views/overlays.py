@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelexport.ir.errors import InputError
-from modelexport.views.data import ViewData
-from modelexport.views.graph_ids import graph_ids, node_ids
+from modelexport.views.data import ViewData, graph_ids, node_ids
 from modelexport.views.overlay_files import Given, read_document
 from modelexport.views.overlay_marks import Marks, place_marks
 

@@ -127,6 +127,7 @@ def _overlay(overlay: Overlay) -> dict[str, Any]:
         "nodes": [[index for index, _ in nodes], [_number(value) for _, value in nodes]],
         "modules": [[index for index, _ in modules], [_number(value) for _, value in modules]],
         "marks": overlay.marks.nodes,
+        "other": overlay.marks.other,
         "gone": {index: [readable(line) for line in lines] for index, lines in overlay.marks.gone.items()},
     }
 

@@ -165,6 +165,7 @@ def test_a_diff_marks_nodes_and_lists_what_is_gone(data: ViewData) -> None:
         "a": "changed",
     }
     gone = {data.modules[i].path: lines for i, lines in overlay.marks.gone.items()}
+    assert overlay.marks.other == "removed"
     assert gone == {"blocks.10.lin": ["Sub old"], "head": ["Tanh x"]}  # a module that is gone: in the one around it
     assert {data.modules[i].path: v for i, v in overlay.modules.items()} == {
         "": 3, "blocks.2": 1, "blocks.10": 1, "blocks.10.lin": 1, "head": 1,
@@ -176,7 +177,7 @@ def test_a_diff_over_the_older_model(data: ViewData) -> None:
     document = {"format": "modelexport-diff", "modules": [{"path": "blocks.10.lin", "nodes": nodes, "weights": []}]}
     (overlay,), _ = placed(data, document)
     assert {data.nodes[i].key: what for i, what in overlay.marks.nodes.items()} == {"lin": "removed"}
-    assert list(overlay.marks.gone.values()) == [["Add new"]]
+    assert list(overlay.marks.gone.values()) == [["Add new"]] and overlay.marks.other == "added"
 
 
 @pytest.mark.parametrize(("old", "new", "what"), [("Add", "Sub", "removed"), ("Sub", "Add", "added")])

@@ -217,6 +217,9 @@ def test_double_click_opens_and_closes_in_place(browser: Any, tmp_path: Path, ex
     page.click(where, double=True)
     assert page.one(where, "data-expanded") == "false"
     assert "m:blocks.0.attention" not in page.items()
+    page.expand("blocks.0")
+    page.collapse("blocks.0")
+    assert page.one(where, "data-expanded") == "false"
 
 
 GUESSES = """
@@ -321,6 +324,12 @@ def test_a_diff_marks_nodes_and_lists_removed_ones(browser: Any, tmp_path: Path)
     page.click("#tree [data-path=a]")
     assert page.details()["removed"] == "Tanh old"
     assert page.details()["overlay:changed"] == "2"
+    nodes["added"], nodes["removed"] = nodes["removed"], nodes["added"]
+    page = opened(browser, tmp_path, make_model(GUESSES), document)  # a picture of the older model
+    page.expand("a")
+    assert page.one("#graph .item[data-node=q] .mark") == "\u2212"
+    page.click("#tree [data-path=a]")
+    assert page.details()["added"] == "Tanh old" and "removed" not in page.details()
 
 
 def test_modules_without_operators_are_shown_as_such(browser: Any, tmp_path: Path, model: Model) -> None:

@@ -92,6 +92,8 @@ def test_a_level_shows_a_window(browser: Any, tmp_path: Path) -> None:
     assert window() == [*range(250, 500)]
     page.press("PAGE_UP")
     assert window() == [*range(250)]
+    hits = [node for node in model.nodes() if "relu" in " ".join((node.op_type, node.name, *node.outputs)).lower()]
+    assert len(page.search("relu")) == 200 < page.hits() == len(hits)  # all are counted, 200 are listed
     page.search("_800")
     page.click("#results button")  # the window moves to the hit
     assert page.one("#graph .item[data-selected]", "data-node").endswith("_800")

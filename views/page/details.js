@@ -103,7 +103,7 @@ const details = (() => {
       field(list, "lowest", "confidence", String(model.confidence(m)));
       field(list, "operators", "operators", lines([...counts].sort((a, b) => b[1] - a[1]), pairs));
     } else field(list, "operators", "operators", "none in this graph");
-    if (model.marked && model.marked.gone[m]) field(list, "only in the other model", "removed", lines(model.marked.gone[m], text => element("div", "gone", text)));
+    if (model.marked && model.marked.gone[m]) field(list, `${model.marked.other} (diff)`, model.marked.other, lines(model.marked.gone[m], text => element("div", "gone " + model.marked.other, text)));
     root.replaceChildren(head("module", model.shortName(m), model.className(m)), list);
   };
 
