@@ -116,8 +116,14 @@ class View:
         """Write a picture that :meth:`text` has made, and what belongs beside it; see :meth:`save`."""
         files = [(target, text)]
         if form == "model-explorer":
-            named = [(_file_name(target.stem, name), each) for name, each in self.node_data().items()]
-            files = [(target.with_name(name), model_explorer.to_json(each)) for name, each in named] + files
+            named: dict[str, str] = {}
+            for name, each in self.node_data().items():
+                file, number = _file_name(target.stem, name), 1
+                while file.lower() in map(str.lower, named):
+                    number += 1
+                    file = _file_name(target.stem, f"{name[:70]} ({number})")
+                named[file] = model_explorer.to_json(each)
+            files = [(target.with_name(file), content) for file, content in named.items()] + files
         for where, content in files:
             with atomic_output(where) as stream:
                 stream.write(content.encode("utf-8"))

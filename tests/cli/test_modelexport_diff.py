@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from modelexport.cli import modelexport as command
 from modelexport.cli.schema import schema
@@ -102,6 +105,33 @@ def test_a_renamed_module(run: Run) -> None:
     edited("/enc/", "/encoder/")
     assert run("diff", "a.onnx", "b.onnx")[0] == 1
     assert run("diff", "a.onnx", "b.onnx", "--map", "enc=encoder") == (0, "no differences\n", "")
+
+
+def test_attributing_in_memory_is_said_when_asked(run: Run) -> None:
+    edited("p =", "p =")
+    for name in ("diff", "compare"):
+        assert run(name, "a.onnx", "b.onnx")[2] == ""
+        code, _, err = run(name, "a.onnx", "b.onnx", "-v")
+        assert code == 0 and "a.onnx: 3 nodes have no tag" in err and "b.onnx: 3 nodes have no tag" in err
+
+
+def test_external_data_is_read(run: Run) -> None:
+    model = make_model(TEXT).proto
+    data = numpy_helper.to_array(model.graph.initializer[0]).tobytes()
+    model.graph.initializer[0].CopyFrom(onnx.TensorProto(name="W", data_type=1, dims=[2, 2], data_location=1))
+    model.graph.initializer[0].external_data.add(key="location", value="b.data")
+    model.graph.initializer[0].external_data.add(key="offset", value="4")
+    Path("b.onnx").write_bytes(model.SerializeToString())
+    Path("b.data").write_bytes(b"\0" * 4 + data)
+    assert run("diff", "a.onnx", "b.onnx")[:2] == (0, "no differences\n")
+    Path("b.data").write_bytes(b"\0" * 4 + data[:-4] + np.float32(7).tobytes())
+    code, out, _ = run("diff", "a.onnx", "b.onnx", "--format", "json")
+    [weight] = json.loads(out)["modules"][0]["weights"]
+    assert (code, weight["differing"], weight["max_abs"]) == (1, 1, 3.0)
+    Path("b.data").unlink()
+    code, out, err = run("diff", "a.onnx", "b.onnx")
+    assert code == 2 and not out and "b.data" in err
+    assert run("diff", "a.onnx", "b.onnx", "--ignore", "weights")[0] == 0
 
 
 @pytest.mark.parametrize(

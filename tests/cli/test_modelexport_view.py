@@ -54,6 +54,17 @@ def test_node_data_is_written_beside_model_explorers_graphs(model: Path) -> None
     assert results == {"/encoder/Relu": {"value": 1}}
 
 
+def test_node_data_of_like_names_is_in_files_of_their_own(model: Path) -> None:
+    for file, name in (("o.json", "my/time"), ("p.json", "my_time"), ("q.json", "My?time")):
+        Path(file).write_text(json.dumps({"name": name, "values": {"a": 1}}))
+    overlays = [word for file in ("o.json", "p.json", "q.json") for word in ("--overlay", file)]
+    assert main(["view", str(model), "-o", "m.json", *overlays]) == 0
+    files = sorted(Path().glob("m.*ime*.node_data.json"))
+    assert len({file.name.lower() for file in files}) == 3
+    names = {graph["name"] for file in files for graph in json.loads(file.read_text()).values()}
+    assert names == {"my/time", "my_time", "My?time"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import click
 
 from modelexport.cli.console import put, put_json
-from modelexport.cli.options import format_option, talk_options
+from modelexport.cli.options import format_option, talk, talk_options
 from modelexport.cli.tables import table
 
 
@@ -43,7 +45,7 @@ def command(model1: Path, model2: Path, fmt: str) -> None:
       modelexport compare before.onnx after.onnx
       modelexport compare before.onnx after.onnx --format json
     """
-    found = compare(model1, model2)
+    found = compare(model1, model2, lambda path, line: talk().say(f"{path}: {line}"))
     if fmt == "json":
         put_json(found)
     else:
@@ -52,15 +54,16 @@ def command(model1: Path, model2: Path, fmt: str) -> None:
         click.get_current_context().exit(1)
 
 
-def compare(model1: Path, model2: Path) -> dict[str, Any]:
+def compare(model1: Path, model2: Path, say: Callable[[Path, str], None] | None = None) -> dict[str, Any]:
     """The dictionary of ``compare_tag_distributions``, ``modules`` (those that differ, with what each model has), and
-    ``diff``, the document of the command of that name."""
+    ``diff``, the document of the command of that name. ``say`` is told of a file that is attributed in memory."""
     from modelexport.analysis.difference import diff_models
     from modelexport.core import tag_utils
     from modelexport.passes.pipeline.attributed import attributed_model
 
     first, second = profiles(model1), profiles(model2)
     nothing = Profile()
+    models = [attributed_model(path, partial(say, path) if say is not None else None) for path in (model1, model2)]
     return {
         **tag_utils.compare_tag_distributions(model1, model2),
         "modules": [
@@ -72,7 +75,7 @@ def compare(model1: Path, model2: Path) -> dict[str, Any]:
             for tag in dict.fromkeys((*first, *second))
             if first.get(tag, nothing) != second.get(tag, nothing)
         ],
-        "diff": diff_models(attributed_model(model1), attributed_model(model2)).to_dict(),
+        "diff": diff_models(*models).to_dict(),
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from modelexport.cli.console import put, put_json, warn
-from modelexport.cli.options import format_option, talk_options
+from modelexport.cli.options import format_option, talk, talk_options
 from modelexport.cli.parameters import ParamType, Tolerance
 
 _IGNORE = ("attributes", "weights", "shapes", "connections")
@@ -66,7 +67,7 @@ def command(
     from modelexport.passes.selection import Selector
 
     chosen = Selector.parse(select) if select is not None else None
-    models = [attributed_model(path) for path in (a, b)]
+    models = [attributed_model(path, partial(_say, path)) for path in (a, b)]
     kinds: Any = ignore
     found = diff_models(*models, select=chosen, rename=dict(renamed), ignore=kinds, atol=atol, rtol=rtol)
     for line in dict.fromkeys(line for model in models for line in model.warnings):
@@ -77,3 +78,7 @@ def command(
         put(str(found))
     if not found.identical:
         click.get_current_context().exit(1)
+
+
+def _say(path: Path, line: str) -> None:
+    talk().say(f"{path}: {line}")
