@@ -57,9 +57,8 @@ def _weight(weight: Document) -> str:
     if weight["differing"] is None:
         return " -> ".join(f"{kind}{shape}" for kind, shape in zip(weight["dtype"], weight["shape"], strict=True))
     how = f"{weight['differing']} of {weight['elements']} elements"
-    if weight["max_abs"] is not None and weight["rel_l2"] is not None:
-        how += f", max {weight['max_abs']:.3g}, relative {weight['rel_l2']:.3g}"
-    return how
+    named = (("max", weight["max_abs"]), ("relative", weight["rel_l2"]))
+    return ", ".join([how, *(f"{name} {value:.3g}" for name, value in named if value is not None)])
 
 
 def _given(value: object) -> object:

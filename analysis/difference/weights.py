@@ -26,7 +26,7 @@ class Deviation:
         elements: number of elements; of the first where the shapes differ.
         differing: elements outside the tolerance; None where shapes or types can't be compared.
         max_abs: largest absolute difference of finite elements, infinity where one side is not finite alone.
-        rel_l2: norm of the difference over the norm of the first tensor.
+        rel_l2: norm of the difference over the norm of the first tensor; infinity where that is zero.
     """
 
     elements: int
@@ -137,7 +137,7 @@ def _numbers(one: _Elements, other: _Elements, atol: float, rtol: float) -> Devi
             square += float(np.square(apart, dtype=np.float64).sum())
     if not differing:
         return None
-    relative = math.sqrt(square) / math.sqrt(norm) if norm else math.sqrt(square)
+    relative = math.sqrt(square) / math.sqrt(norm) if norm else math.inf
     return Deviation(elements, differing, largest, relative)
 
 

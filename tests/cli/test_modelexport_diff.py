@@ -89,6 +89,8 @@ def test_one_weight_and_the_tolerance(run: Run) -> None:
     assert weight["rel_l2"] == pytest.approx(0.5 / 30**0.5)
     assert run("diff", "a.onnx", "b.onnx", "--atol", "0.5")[0] == 0
     assert run("diff", "a.onnx", "b.onnx", "--atol", "0.4")[0] == 1
+    assert run("diff", "a.onnx", "b.onnx", "--rtol", "0.12")[0] == 0  # |4 - 4.5| <= 0.12 * 4.5
+    assert run("diff", "a.onnx", "b.onnx", "--rtol", "0.11")[0] == 1
     assert run("diff", "a.onnx", "b.onnx", "--ignore", "weights")[0] == 0
 
 
@@ -105,6 +107,16 @@ def test_a_renamed_module(run: Run) -> None:
     edited("/enc/", "/encoder/")
     assert run("diff", "a.onnx", "b.onnx")[0] == 1
     assert run("diff", "a.onnx", "b.onnx", "--map", "enc=encoder") == (0, "no differences\n", "")
+    two = ("--map", "enc=encoder", "--map", "head=tail")
+    Path("b.onnx").write_bytes(
+        make_model(TEXT.replace("/enc/", "/encoder/").replace("/head/", "/tail/")).proto.SerializeToString()
+    )
+    assert run("diff", "a.onnx", "b.onnx", *two)[0] == 0 and run("diff", "a.onnx", "b.onnx", *two[:2])[0] == 1
+    Path("b.onnx").write_bytes(
+        make_model(TEXT.replace("/enc/", "/top/enc/").replace("/head/", "/top/head/")).proto.SerializeToString()
+    )
+    _, out, _ = run("diff", "a.onnx", "b.onnx", "--map", ".=top")
+    assert "MatMul" not in out and "Softmax" not in out and "Relu" not in out
 
 
 def test_attributing_in_memory_is_said_when_asked(run: Run) -> None:

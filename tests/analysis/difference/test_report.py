@@ -55,6 +55,30 @@ def test_a_constant_that_changed_is_a_weight() -> None:
     assert (module.path, weight.node.op_type, weight.slot, weight.elements, weight.max_abs) == ("a", "Mul", 1, 1, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "dtypes", "numbers"),
+    [
+        ("float[2] W = {1, 2}", "double[2] W = {1, 2}", ["float32", "float64"], (None, None, None)),
+        ("float[2] W = {1, 2}", "float[1,2] W = {1, 2}", ["float32", "float32"], (None, None, None)),
+        ("float[2] W = {0, 0}", "float[2] W = {0, 2}", ["float32", "float32"], (1, 2.0, None)),
+    ],
+)
+def test_numbers_that_there_are_not_are_null(
+    first: str, second: str, dtypes: list[str], numbers: tuple[object, ...]
+) -> None:
+    models = [make_model(TEXT.replace("float[2] W = {1, 2}", each)) for each in (first, second)]
+    [module] = diff_models(*models).to_dict()["modules"]
+    [weight] = module["weights"]
+    assert weight["dtype"] == dtypes and weight["elements"] == 2
+    assert tuple(weight[key] for key in ("differing", "max_abs", "rel_l2")) == numbers
+
+
+def test_another_ir_version_is_said_of_the_model() -> None:
+    assert [(row.what, row.a, row.b) for row in differ("ir_version: 10", "ir_version: 9").model] == [
+        ("ir_version", 10, 9)
+    ]
+
+
 def test_another_opset_is_said_of_the_model_and_of_the_operators_it_redefines() -> None:
     found = differ('"" : 18', '"" : 20')
     assert [(row.what, row.key, row.a, row.b) for row in found.model] == [("opset", "", 18, 20)]
@@ -79,6 +103,7 @@ def test_a_shape_that_both_files_know() -> None:
     models = [load_model(described(size).SerializeToString()) for size in (1, 2, "N", "M")]
     [module] = diff_models(models[0], models[1]).modules
     assert [shape.type for shape in module.shapes] == [("float32[1,2]", "float32[2,2]")]
+    assert diff_models(models[0], models[1], ignore=("shapes",)).identical
     assert diff_models(models[2], models[3]).identical  # names of dimensions are free
     assert diff_models(models[0], make_model(TEXT)).to_dict()["summary"]["nodes"]["changed"] == 0
 
@@ -105,6 +130,7 @@ def test_a_selection_bounds_what_is_told() -> None:
     both = TEXT.replace("{2.0}", "{3.0}").replace("keepdims = 1", "keepdims = 0")
     found = diff_models(make_model(TEXT), make_model(both), select=Selector.parse("path:b"))
     assert [module.path for module in found.modules] == ["b"]
+    assert not differ('"" : 18', '"" : 20', select=Selector.parse("path:a")).model  # nor what is said of the model
     with pytest.raises(ModelExportError, match="--select"):
         differ(select=Selector.parse("path:nowhere"))
 
