@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import onnx
@@ -81,8 +82,13 @@ def diff_models(
     if not (atol >= 0 and rtol >= 0):
         raise ConfigError(f"a tolerance is a number from 0, not {atol if not atol >= 0 else rtol}")
     with without_gc():
-        sides = (Side(attributed(a), tuple((rename or {}).items())), Side(attributed(b)))
+        sides = (Side(attributed(a), tuple((rename or {}).items()), _file(a)), Side(attributed(b), (), _file(b)))
         return _Report(sides, select, frozenset(ignore), atol, rtol).made()
+
+
+def _file(source: Model | str | PathLike[str]) -> Path | None:
+    """The file of a model that nobody else holds, and that is therefore still what the file says."""
+    return None if isinstance(source, Model) else Path(source)
 
 
 class _Report:

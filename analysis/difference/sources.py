@@ -6,8 +6,10 @@ A Constant node and an initializer of the same content are one thing here: a con
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import TypeGuard
 
 import onnx
@@ -16,10 +18,12 @@ from modelexport.ir.errors import InputError
 from modelexport.ir.io.weights import EXTERNAL, Weights, tensor_bytes
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.proto.places import Place, raw_places
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
 KNOWN = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}  # element types of this onnx
+LARGE = 1 << 25  # bytes from which a weight inside the model's file is read from there, and not copied whole
 _BLOCK = 1 << 24  # bytes that are read at a time
 _SMALL = 4096  # bytes of a constant whose content tells nodes apart from the start; larger ones only break ties
 
@@ -66,10 +70,13 @@ class Side:
 
     Args:
         rename: prefixes of module paths and what stands for them, for the paths that :meth:`path` gives.
+        file: the file that the model is still equal to, if it is to one: large weights are read from it in blocks.
     """
 
-    def __init__(self, model: Model, rename: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, model: Model, rename: Sequence[tuple[str, str]] = (), file: Path | None = None) -> None:
         self.model = model
+        self._file = file
+        self._places: Mapping[str, Place] | None = None
         self.weights = Weights(model)
         self._rename = sorted(rename, key=lambda pair: -len(pair[0]))
         self._values: dict[Scope, dict[str, Source]] = {}
@@ -141,11 +148,49 @@ class Side:
             self._digests[constant] = found
         return found
 
-    def blocks(self, constant: Constant) -> Iterator[memoryview | bytes]:
-        """The bytes of a constant in blocks; external ones are read block by block. Raises InputError."""
+    def is_in_file(self, constant: Constant) -> bool:
+        """Whether :meth:`stream` can read a constant: one in a file of its own, or a large one in the model's file."""
         tensor = constant.tensor
-        if is_external(tensor):
-            yield from self.weights.stream(tensor, _BLOCK)
+        return is_external(tensor) or self._place(constant) is not None
+
+    def stream(self, constant: Constant, size: int) -> Iterator[bytes]:
+        """The bytes of such a constant in blocks of ``size``. Raises InputError."""
+        place = self._place(constant)
+        if place is None or self._file is None:
+            assert is_external(constant.tensor)
+            yield from self.weights.stream(constant.tensor, size)
+            return
+        try:
+            with open(self._file, "rb") as file:
+                file.seek(place[0])
+                for start in range(*place, size):
+                    yield file.read(min(size, place[1] - start))
+        except OSError as error:
+            raise InputError(f"{self._file}: can't be read: {error.strerror or error}") from error
+
+    def _place(self, constant: Constant) -> Place | None:
+        """Where a large weight is in the model's file; None where it is small, or not known to be there."""
+        tensor = constant.tensor
+        if self._file is None or not isinstance(tensor, onnx.TensorProto) or is_external(tensor):
+            return None
+        if tensor.data_type not in KNOWN or tensor_bytes(tensor) <= LARGE or not tensor.HasField("raw_data"):
+            return None
+        if self.weights.find(self.model.main, constant.name) is not tensor:  # of a body, or of a Constant node
+            return None
+        if self._places is None:
+            try:
+                with open(self._file, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                    self._places = raw_places(data)
+            except (OSError, ValueError):  # a pipe, or gone: then it is copied from memory
+                self._places = {}
+        place = self._places.get(constant.name)
+        return place if place is not None and place[1] - place[0] == tensor_bytes(tensor) else None
+
+    def blocks(self, constant: Constant) -> Iterator[memoryview | bytes]:
+        """The bytes of a constant in blocks; those in files are read block by block. Raises InputError."""
+        tensor = constant.tensor
+        if self.is_in_file(constant):
+            yield from self.stream(constant, _BLOCK)
             return
         if isinstance(tensor, onnx.TensorProto) and tensor.HasField("raw_data"):
             data = memoryview(tensor.raw_data)

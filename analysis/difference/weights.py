@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from modelexport.analysis.difference.sources import KNOWN, Constant, Side, is_external
+from modelexport.analysis.difference.sources import KNOWN, Constant, Side
 from modelexport.ir.arrays import Array
 from modelexport.ir.io.weights import tensor_bytes
 
@@ -65,11 +65,11 @@ class _Elements:
     """A constant's elements, block by block and as often as asked. Data in a file is read anew each time."""
 
     def __init__(self, side: Side, constant: Constant) -> None:
-        self._side, self._tensor = side, constant.tensor
+        self._side, self._constant, self._tensor = side, constant, constant.tensor
         self._data: bytes | None = None
         self._array: Array | None = None
         self.is_text = constant.dtype == onnx.TensorProto.STRING
-        if not self.is_text and not is_external(constant.tensor):
+        if not self.is_text and not side.is_in_file(constant):
             if isinstance(constant.tensor, onnx.TensorProto) and constant.tensor.HasField("raw_data"):
                 self._data = constant.tensor.raw_data
                 fits = constant.dtype in KNOWN and len(self._data) == tensor_bytes(constant.tensor)
@@ -102,7 +102,7 @@ class _Elements:
     def _bytes(self, tensor: onnx.TensorProto) -> Iterator[bytes | memoryview]:
         size = _BLOCK * max(_bits(tensor.data_type), 8) // 8
         if self._data is None:
-            yield from self._side.weights.stream(tensor, size)
+            yield from self._side.stream(self._constant, size)
             return
         data = memoryview(self._data)
         yield from (data[start : start + size] for start in range(0, len(data), size))
