@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -10,6 +11,8 @@ from pathlib import Path
 
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
+# A shell that runs the tests in the background makes them deaf to Ctrl-C, and the processes that they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 
 

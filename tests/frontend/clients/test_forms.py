@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import export_forms
+import onnx
 import pytest
 from export_forms import FORMS
 from programs import stripped, tags
@@ -14,6 +15,7 @@ import modelexport
 
 OTHER_PROCESS = {"ts_scripted", "ts_traced"}  # torch counts up names of scripted classes: two runs never agree
 REFUSED = {"ts_refused", "dy_refused", "ts_no_folder", "dy_no_folder"}
+EITHER_BODY = {"ts_local_functions"}  # torch takes the names in a function from one of its modules, by their addresses
 GROWS = {"ts_bytesio", "ts_open_file", "dy_bytesio"}  # they return the size of what was written
 
 
@@ -22,6 +24,16 @@ def outcome(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[t
     monkeypatch.chdir(folder)
     left = export_forms.do([name])[name]
     return left, sorted(folder.iterdir())
+
+
+def counted(data: bytes) -> bytes:
+    """A model whose functions' values are named by their order."""
+    model = onnx.ModelProto.FromString(data)
+    for function in model.functions:
+        names: dict[str, str] = {}
+        for held in (function.input, function.output, *(each for n in function.node for each in (n.input, n.output))):
+            held[:] = [names.setdefault(value, str(len(names))) for value in held]
+    return model.SerializeToString()
 
 
 @pytest.mark.parametrize("name", sorted(FORMS.keys() - OTHER_PROCESS))
@@ -34,7 +46,8 @@ def test_only_metadata_is_added(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in tagged] == [file.name for file in files]
     for before, after in zip(files, tagged, strict=True):
         if before.suffix == ".onnx":
-            assert stripped(after) == before.read_bytes(), before.name
+            alike = counted if name in EITHER_BODY else bytes
+            assert alike(stripped(after)) == alike(before.read_bytes()), before.name
             assert all(tags(after)) and b"htp.nodes" in after.read_bytes() and b"htp.modules" in after.read_bytes()
         else:
             assert after.read_bytes() == before.read_bytes(), before.name
