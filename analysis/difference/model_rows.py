@@ -1,4 +1,4 @@
-"""What differs of the models themselves: opsets, IR version, inputs, outputs, functions; and how types are spelled."""
+"""What differs of the models themselves: opsets, IR version, inputs, outputs, functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 
 from modelexport.analysis.difference.attributes import attribute_value
-from modelexport.analysis.difference.dtypes import dtype_text
+from modelexport.analysis.difference.dtypes import type_text
 from modelexport.analysis.difference.result import ModelChange
 from modelexport.ir.model import Model
 from modelexport.ir.text import readable, text
@@ -44,7 +44,7 @@ def _boundary(model: Model, what: str, shapes: bool) -> dict[str, str]:
     weights = model.main.initializers_set
     values = getattr(model.proto.graph, what)
     return {
-        text(value.name): type_text(value) if shapes else _element(value)
+        text(value.name): type_text(value.type, shapes=shapes)
         for value in values
         if what == "output" or text(value.name) not in weights
     }
@@ -76,42 +76,3 @@ def _signature(function: onnx.FunctionProto) -> str:
 def described(values: Iterable[onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
     """Descriptions by value name."""
     return {text(value.name): value for value in values}
-
-
-def type_text(value: onnx.ValueInfoProto) -> str:
-    """``float32[2,batch]``; unknown dimensions are ``?``, and a tensor of unknown rank has no brackets."""
-    dims = dimensions(value)
-    return _element(value) + ("" if dims is None else f"[{','.join('?' if d is None else str(d) for d in dims)}]")
-
-
-def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None] | None:
-    """Sizes, names and None; None as a whole where the rank is unknown or it is no tensor."""
-    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        return None
-    return [
-        d.dim_value if d.HasField("dim_value") else text(d.dim_param) or None for d in value.type.tensor_type.shape.dim
-    ]
-
-
-def _element(value: onnx.ValueInfoProto) -> str:
-    if value.type.HasField("tensor_type"):
-        return dtype_text(value.type.tensor_type.elem_type)
-    return str(value.type.WhichOneof("value") or "").removesuffix("_type")
-
-
-def types_differ(a: onnx.ValueInfoProto, b: onnx.ValueInfoProto) -> bool:
-    """Whether two descriptions of one value contradict each other. Names of dimensions are free, as value names are."""
-    left, right = _element(a), _element(b)
-    if not left or not right:
-        return False
-    if left != right:
-        return True
-    one, other = dimensions(a), dimensions(b)
-    if one is None or other is None:
-        return False
-    if len(one) != len(other):
-        return True
-    return any(
-        x is not None and y is not None and x != y and (isinstance(x, int) or isinstance(y, int))
-        for x, y in zip(one, other, strict=True)
-    )

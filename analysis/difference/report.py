@@ -12,14 +12,8 @@ import onnx
 
 from modelexport.analysis.difference.align import Alignment, align
 from modelexport.analysis.difference.attributes import attribute_changes
-from modelexport.analysis.difference.dtypes import dtype_text
-from modelexport.analysis.difference.model_rows import (
-    described,
-    model_changes,
-    opsets,
-    type_text,
-    types_differ,
-)
+from modelexport.analysis.difference.dtypes import dtype_text, type_text, types_differ
+from modelexport.analysis.difference.model_rows import described, model_changes, opsets
 from modelexport.analysis.difference.result import (
     ModelChange,
     ModelDiff,
@@ -234,8 +228,10 @@ class _Report:
             if left in given_out:
                 continue  # said of the model
             x, y = self._type(one, left), self._type(other, right)
-            if x is not None and y is not None and types_differ(x, y):
-                module.shapes.append(ShapeChange(readable(left), readable(right), (type_text(x), type_text(y))))
+            if x is not None and y is not None and types_differ(x.type, y.type):
+                module.shapes.append(
+                    ShapeChange(readable(left), readable(right), (type_text(x.type), type_text(y.type)))
+                )
 
     def _given_out(self, node: Node) -> frozenset[str]:
         """What the model gives out, for nodes of the main graph."""

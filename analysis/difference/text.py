@@ -43,7 +43,7 @@ def _node(node: Document) -> str:
 
 
 def _change(change: Document) -> str:
-    said = [f"{name}: {_short(a)} -> {_short(b)}" for name, (a, b) in change["attributes"].items()]
+    said = [f"{name}: {_short(_given(a))} -> {_short(_given(b))}" for name, (a, b) in change["attributes"].items()]
     said += [f"input {row['slot']}: {row['a'] or 'none'} -> {row['b'] or 'none'}" for row in change["inputs"]]
     domains = [change[side]["domain"] or "ai.onnx" for side in ("a", "b")]
     if domains[0] != domains[1]:

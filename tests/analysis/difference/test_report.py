@@ -108,6 +108,23 @@ def test_a_shape_that_both_files_know() -> None:
     assert diff_models(models[0], make_model(TEXT)).to_dict()["summary"]["nodes"]["changed"] == 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("seq(float[2])", "seq(double[2])", ("sequence(float32[2])", "sequence(float64[2])")),
+        ("seq(float[2])", "seq(float[3])", ("sequence(float32[2])", "sequence(float32[3])")),
+        ("seq(float[2])", "optional(float[2])", ("sequence(float32[2])", "optional(float32[2])")),
+    ],
+)
+def test_types_are_compared_inside(old: str, new: str, told: tuple[str, str]) -> None:
+    text = f"g ({old} X) => ({old} Y) <{old} v> {{\n v = Identity (X)\n Y = Identity (v)\n}}"
+    found = diff_models(make_model(text), make_model(text.replace(old, new)))
+    assert [(row.what, row.a, row.b) for row in found.model] == [("input", *told), ("output", *told)]
+    assert [shape.type for module in found.modules for shape in module.shapes] == [told]
+    hidden = diff_models(make_model(text), make_model(text.replace(old, new)), ignore=("shapes",))
+    assert hidden.identical is (old.replace("2", "3") == new)
+
+
 def test_a_class_counts_where_both_know_it() -> None:
     one = "# module: a  my.Old\n# module: b  my.B" + TEXT
     other = "# module: a  my.New\n# module: b  my.B" + TEXT
