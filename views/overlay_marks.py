@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelexport.ir.text import readable
-from modelexport.views.data import ViewData
+from modelexport.views.data import ViewData, ViewNode
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 
@@ -32,7 +32,8 @@ def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dic
     The picture may be of either model: it is taken for the one of whose nodes more are found, the newer of two equal.
     """
     keys = {node.key: node for node in data.nodes}
-    sides = {side: list(_named(document, side)) for side in ("b", "a")}
+    readers = _Readers(data)
+    sides = {side: list(_named(document, side, readers)) for side in ("b", "a")}
 
     def fits(key: str, op_type: str) -> bool:
         return key in keys and op_type in ("", readable(keys[key].node.op_type))
@@ -56,11 +57,37 @@ def place_marks(document: Mapping[str, Any], data: ViewData) -> tuple[Marks, dic
     return marks, dict.fromkeys(marks.nodes, 1), missing
 
 
-def _named(document: Mapping[str, Any], side: str) -> Iterator[tuple[str, str, str]]:
+class _Readers:
+    """Nodes by what they read: a diff names a weight by both its names, and its reader as the older model calls it."""
+
+    def __init__(self, data: ViewData) -> None:
+        self._data = data
+        self._found: dict[tuple[object, object], list[ViewNode]] = {}
+
+    def key(self, weight: Mapping[str, Any], side: str, path: str) -> str:
+        """The key of the node that reads the weight in this picture; as the diff has it where none does."""
+        if not self._found:
+            for node in self._data.nodes:
+                for slot, value in enumerate(node.inputs):
+                    if value >= 0:
+                        self._found.setdefault((self._data.values[value].name, slot), []).append(node)
+        reader = weight["node"]
+        name, slot = weight.get(side), weight.get("slot")
+        found = [
+            node
+            for node in self._found.get((name, slot), ())
+            if readable(node.node.op_type) == reader.get("op_type", "")
+        ]
+        same = [node for node in found if node.key == reader["key"]]
+        near = [node for node in found if self._data.modules[node.module].path == path]
+        return str(next((node.key for node in (*same, *near, *found)), reader["key"]))
+
+
+def _named(document: Mapping[str, Any], side: str, readers: _Readers) -> Iterator[tuple[str, str, str]]:
     """Key and operator of the nodes that one of the two models has, and what is said of them."""
     for module in document["modules"]:
-        for weight in module["weights"]:  # reported by the node of the newer model, whose key the older often shares
-            yield weight["node"]["key"], weight["node"].get("op_type", ""), CHANGED
+        for weight in module["weights"]:
+            yield readers.key(weight, side, module["path"]), weight["node"].get("op_type", ""), CHANGED
         for change in module["nodes"][CHANGED]:
             yield change[side]["key"], change[side].get("op_type", ""), CHANGED
         for node in module["nodes"][ADDED if side == "b" else REMOVED]:

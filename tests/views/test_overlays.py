@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelexport.core.diff import diff_models
 from modelexport.core.views import view
 from modelexport.ir.errors import InputError
 from modelexport.passes.testing import make_model
@@ -187,6 +188,22 @@ def test_a_node_that_took_another_operator_tells_the_side(data: ViewData, old: s
     document = {"format": "modelexport-diff", "modules": [{"path": "blocks.10.lin", "nodes": nodes, "weights": []}]}
     (overlay,), _ = placed(data, document)
     assert {data.nodes[i].key: mark for i, mark in overlay.marks.nodes.items()} == {"lin": what}
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_weight_marks_its_reader_whatever_that_is_called(newer: bool) -> None:
+    """The diff names the reader as the older model does."""
+    text = """
+        g (float[2] X) => (float[2] Y) <float[2] W = {1, 2}> {
+            [first] a = Mul (X, X)   # scope: m
+            [second] Y = Mul (a, W)  # scope: m
+        }
+    """
+    other = text.replace("{1, 2}", "{1, 3}").replace("W", "V").replace("[first]", "[p]").replace("[second]", "[first]")
+    models = [make_model(text), make_model(other)]
+    picture = view(models[newer], [diff_models(*models).to_dict()])
+    assert not picture.warnings
+    assert picture.overlays[0].marks.nodes == {1: "changed"}
 
 
 def test_an_empty_diff_fits_every_model(data: ViewData) -> None:
