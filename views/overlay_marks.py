@@ -72,12 +72,8 @@ class _Readers:
                     if value >= 0:
                         self._found.setdefault((self._data.values[value].name, slot), []).append(node)
         reader = weight["node"]
-        name, slot = weight.get(side), weight.get("slot")
-        found = [
-            node
-            for node in self._found.get((name, slot), ())
-            if readable(node.node.op_type) == reader.get("op_type", "")
-        ]
+        here = self._found.get((weight.get(side), weight.get("slot")), ())
+        found = [node for node in here if readable(node.node.op_type) == reader.get("op_type", "")]
         same = [node for node in found if node.key == reader["key"]]
         near = [node for node in found if self._data.modules[node.module].path == path]
         return str(next((node.key for node in (*same, *near, *found)), reader["key"]))
