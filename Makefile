@@ -53,7 +53,7 @@ browser: ## Install what the tests of pictures want (Chromium, Graphviz), where 
 dev: $(VENV)/.torch ## Make an editable install with every tool; again after adding files (2 to 10 minutes, then 10 s)
 	$(PIP) --no-build-isolation --config-settings editable_mode=strict -e '.[$(ALL)]'
 
-test: lint types ## Check style and types, then run all tests and hold their branch coverage against a bound (10 minutes on two cores)
+test: lint types ## Check style and types, then run all tests and hold their branch coverage against a bound (7 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) $(COVERED) --cov-report=
 
 test-clients: $(CLIENTS)/.package ## Run programs of other packages under modelexport run, in an environment of their own
