@@ -24,7 +24,7 @@ from modelexport.analysis.difference.result import (
     WeightChange,
 )
 from modelexport.analysis.difference.results import Result, results, rewired
-from modelexport.analysis.difference.sources import Constant, Side
+from modelexport.analysis.difference.sources import Constant, Side, SourceFile
 from modelexport.analysis.difference.weights import compare
 from modelexport.ir.errors import ConfigError
 from modelexport.ir.identity.keys import node_keys
@@ -76,13 +76,14 @@ def diff_models(
     if not (atol >= 0 and rtol >= 0):
         raise ConfigError(f"a tolerance is a number from 0, not {atol if not atol >= 0 else rtol}")
     with without_gc():
-        sides = (Side(attributed(a), tuple((rename or {}).items()), _file(a)), Side(attributed(b), (), _file(b)))
+        files = _file(a), _file(b)  # before they are read
+        sides = (Side(attributed(a), tuple((rename or {}).items()), files[0]), Side(attributed(b), (), files[1]))
         return _Report(sides, select, frozenset(ignore), atol, rtol).made()
 
 
-def _file(source: Model | str | PathLike[str]) -> Path | None:
+def _file(source: Model | str | PathLike[str]) -> SourceFile | None:
     """The file of a model that nobody else holds, and that is therefore still what the file says."""
-    return None if isinstance(source, Model) else Path(source)
+    return None if isinstance(source, Model) else SourceFile.of(Path(source))
 
 
 class _Report:

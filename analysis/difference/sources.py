@@ -15,7 +15,7 @@ from typing import TypeGuard
 import onnx
 
 from modelexport.ir.errors import InputError
-from modelexport.ir.io.weights import EXTERNAL, Weights, tensor_bytes
+from modelexport.ir.io.weights import EXTERNAL, Weights, blocks_of, tensor_bytes
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.proto.places import Place, raw_places
@@ -62,6 +62,25 @@ class Given:
     key: str | int
 
 
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file and what tells whether it is still the one that was read."""
+
+    path: Path
+    number: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> SourceFile | None:
+        """None where there is no such file."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return cls(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 Source = Made | Given | Constant | None  # None: the slot is empty, or nothing defines the value
 
 
@@ -70,12 +89,14 @@ class Side:
 
     Args:
         rename: prefixes of module paths and what stands for them, for the paths that :meth:`path` gives.
-        file: the file that the model is still equal to, if it is to one: large weights are read from it in blocks.
+        file: the file that the model is equal to, if it is to one, as it was before it was read: large weights are
+            read from it in blocks while it stays as it was.
     """
 
-    def __init__(self, model: Model, rename: Sequence[tuple[str, str]] = (), file: Path | None = None) -> None:
+    def __init__(self, model: Model, rename: Sequence[tuple[str, str]] = (), file: SourceFile | None = None) -> None:
         self.model = model
-        self._file = file
+        self._source = file
+        self._file = file.path if file is not None else None
         self._places: Mapping[str, Place] | None = None
         self.weights = Weights(model)
         self._rename = sorted(rename, key=lambda pair: -len(pair[0]))
@@ -162,9 +183,10 @@ class Side:
             return
         try:
             with open(self._file, "rb") as file:
-                file.seek(place[0])
-                for start in range(*place, size):
-                    yield file.read(min(size, place[1] - start))
+                for block in blocks_of(file, *place, size):
+                    if not block:
+                        raise InputError(f"{self._file}: became shorter while it was read")
+                    yield block
         except OSError as error:
             raise InputError(f"{self._file}: can't be read: {error.strerror or error}") from error
 
@@ -180,7 +202,7 @@ class Side:
         if self._places is None:
             try:
                 with open(self._file, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-                    self._places = raw_places(data)
+                    self._places = raw_places(data) if SourceFile.of(self._file) == self._source else {}
             except (OSError, ValueError):  # a pipe, or gone: then it is copied from memory
                 self._places = {}
         place = self._places.get(constant.name)

@@ -181,7 +181,7 @@ class ExportJob:
         with watching(self.model) as watch:
             try:
                 exported = self._export_with(exporter)
-            except BaseException:
+            except BaseException:  # raised again: an interrupt too leaves what the calls so far have told
                 if watch.operation_trace_length:  # the model ran; what failed came after
                     steps.traced(seen(self.model, watch))
                 raise

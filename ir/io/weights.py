@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import onnx
@@ -77,6 +78,18 @@ def is_below(path: str, folder: str) -> bool:
         return os.path.commonpath([folder, path]) == folder
     except ValueError:  # on different drives
         return False
+
+
+def blocks_of(file: BinaryIO, start: int, end: int, size: int) -> Iterator[bytes]:
+    """The bytes of a file from ``start`` to ``end`` in blocks of ``size``; an empty one, and no more, where it ends
+    before."""
+    file.seek(start)
+    for at in range(start, end, size):
+        block = file.read(min(size, end - at))
+        if len(block) < min(size, end - at):
+            yield b""
+            return
+        yield block
 
 
 class Weights:
@@ -168,10 +181,8 @@ class Weights:
                 known = tensor.data_type in onnx.TensorProto.DataType.values()
                 expected = tensor_bytes(tensor) if known else None
                 end = self._end(tensor, ref, os.fstat(file.fileno()).st_size, expected)
-                file.seek(ref.offset)
-                for start in range(ref.offset, end, size):
-                    block = file.read(min(size, end - start))
-                    if len(block) < min(size, end - start):
+                for block in blocks_of(file, ref.offset, end, size):
+                    if not block:
                         raise self._error(tensor, f"ends at byte {end} of a file that became shorter", ref.location)
                     yield block
         except OSError as error:
