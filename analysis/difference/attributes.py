@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from modelexport.analysis.difference.captures import content, has_graph
 from modelexport.analysis.difference.dtypes import dtype_text
 from modelexport.ir.node import Node
 from modelexport.ir.text import readable, text
@@ -21,21 +22,10 @@ def attribute_changes(one: Node, other: Node) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {}
     for name in dict.fromkeys((*left, *right)):
         x, y = left.get(name), right.get(name)
-        if x is not None and y is not None and ((_has_graph(x) and _has_graph(y)) or _content(x) == _content(y)):
+        if x is not None and y is not None and ((has_graph(x) and has_graph(y)) or content(x) == content(y)):
             continue
         found[readable(name)] = (attribute_value(x), attribute_value(y))
     return found
-
-
-def _has_graph(attribute: onnx.AttributeProto) -> bool:
-    return attribute.HasField("g") or bool(attribute.graphs)
-
-
-def _content(attribute: onnx.AttributeProto) -> bytes:
-    bare = onnx.AttributeProto()
-    bare.CopyFrom(attribute)
-    bare.ClearField("doc_string")
-    return bytes(bare.SerializeToString(deterministic=True))
 
 
 def attribute_value(attribute: onnx.AttributeProto | None) -> Any:
@@ -58,7 +48,7 @@ def attribute_value(attribute: onnx.AttributeProto | None) -> Any:
         return [value.decode("utf-8", "backslashreplace") for value in attribute.strings]
     if attribute.type == kinds.TENSOR:
         return f"tensor {dtype_text(attribute.t.data_type)}{list(attribute.t.dims)}"
-    if _has_graph(attribute):
+    if has_graph(attribute):
         graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
         return ", ".join(f"graph of {len(graph.node)} nodes" for graph in graphs)[:_CUT]
     return f"{kinds.AttributeType.Name(attribute.type).lower()}"

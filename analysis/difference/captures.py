@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+import onnx
+
 from modelexport.analysis.difference.sources import Constant, Side, Source
 from modelexport.ir.editing.topology import in_order
 from modelexport.ir.node import Node
@@ -24,19 +26,24 @@ def label_of(side: Side, node: Node) -> Hashable:
     return side.path(node), node.op_type, domain, attribute_bytes(node)
 
 
+def has_graph(attribute: onnx.AttributeProto) -> bool:
+    """Whether an attribute holds bodies."""
+    return attribute.HasField("g") or bool(attribute.graphs)
+
+
+def content(attribute: onnx.AttributeProto) -> bytes:
+    """An attribute without its doc string, as bytes that are equal for equal ones."""
+    if attribute.HasField("doc_string"):
+        bare = onnx.AttributeProto()
+        bare.CopyFrom(attribute)
+        bare.ClearField("doc_string")
+        attribute = bare
+    return bytes(attribute.SerializeToString(deterministic=True))
+
+
 def attribute_bytes(node: Node) -> tuple[bytes, ...]:
     """A node's attributes without the bodies, which are compared as graphs, and without doc strings."""
-    found: list[bytes] = []
-    for attribute in node.attribute_protos():
-        if attribute.HasField("g") or attribute.graphs:
-            continue
-        if attribute.HasField("doc_string"):
-            bare = type(attribute)()
-            bare.CopyFrom(attribute)
-            bare.ClearField("doc_string")
-            attribute = bare
-        found.append(attribute.SerializeToString(deterministic=True))
-    return tuple(sorted(found))
+    return tuple(sorted(content(each) for each in node.attribute_protos() if not has_graph(each)))
 
 
 class Captures:
