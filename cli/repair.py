@@ -48,8 +48,9 @@ def repair_model(path: Path, repair_from: str | None = None) -> list[str]:
     agreed = not converted and _agree(path)
     if agreed and tagged == len(rows):
         return done
-    if repair_from is not None and not converted:
-        return [*done, _carried(path, source)]
+    whole = tagged == len(rows) and (source == "sidecar" or _carries_tags(model))
+    if not converted and (whole or repair_from is not None):
+        return [_carried(path, source)]
     before = path.read_bytes()
     from modelexport.ir.io.tag_rows import tagged_model
     from modelexport.ir.io.writer import to_bytes
@@ -109,6 +110,13 @@ def check_tags(model: Model, rows: Iterable[TagRow], where: str) -> None:
                 f" {row.path or '(root)'}, whose tag is {min(known - {row.tag}, default='another')};"
                 " repair from the other one, or tag the model again with htp-opt"
             )
+
+
+def _carries_tags(model: Model) -> bool:
+    """Whether nodes have tags of their own, not only rows in the table that optimisers leave."""
+    from modelexport.ir.io.embedded_tags import PATH, tag_in_doc
+
+    return any(PATH in node.metadata or tag_in_doc(node.doc_string) is not None for node in model.nodes())
 
 
 def _recorded(path: Path, model: Model, source: str) -> str:

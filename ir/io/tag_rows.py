@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -193,6 +194,7 @@ def _taken(model: Model, record: embedded_tags.Record) -> Attribution:
 
 
 def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
+    rows = Counter(str(entry.get("tag", "")) for entry in entries)
     for entry in entries:
         calls, aliases, same_as = entry.get("calls", 1), entry.get("aliases", []), entry.get("same_as")
         parameters = entry.get("parameters", 0)
@@ -203,10 +205,20 @@ def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
                 _count(calls, 1),
                 tuple(map(str, aliases)) if isinstance(aliases, list) else (),
                 _count(parameters, 0),
-                tag=str(entry.get("tag", "")),
+                tag=own_tag(entry, rows),
                 same_as=same_as if isinstance(same_as, str) else None,
             )
         )
+
+
+def own_tag(entry: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    """The tag in a sidecar's row of a module; "" where it has to be computed: it is that of a module around it.
+
+    Args:
+        rows: how many rows have each tag. Several have one where torch.nn modules are not named.
+    """
+    tag = str(entry.get("tag", ""))
+    return "" if entry.get("class") and rows[tag] > 1 else tag
 
 
 def existing_sidecar(path: str | PathLike[str]) -> Path:

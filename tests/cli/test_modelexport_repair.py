@@ -195,3 +195,66 @@ def test_tagging_again_keeps_the_options_of_the_file(tmp_path: Path) -> None:
     assert htp_opt.main([str(path), "--in-place", "--passes", passes + "{table=true}", "-q"]) == 0
     metadata = {entry.key.rpartition(".")[0]: entry.value for entry in onnx.load(path).metadata_props}
     assert "htp.nodes" in metadata and "carrier=doc-string" in metadata["htp.pipeline"]
+
+
+@pytest.mark.parametrize("lost", ["sidecar", "an entry", "model"])
+@pytest.mark.parametrize("options", ["", OPTIONS, "{interop=torch carrier=both}", "{interop=winml torch-nn=false}"])
+def test_repair_without_a_side_leaves_the_right_one_alone(tmp_path: Path, options: str, lost: str) -> None:
+    from modelexport.cli import htp_opt
+
+    path, sidecar = tmp_path / "model.onnx", tmp_path / "model_hierarchy.json"
+    onnx.save(plain_model(), path)
+    passes = f"scope-attribution,context-inheritance,fallback-tagging,attribute-embedding{options}"
+    assert htp_opt.main([str(path), "--in-place", "--sidecar", "--passes", passes, "-q"]) == 0
+    model, text = path.read_bytes(), sidecar.read_bytes()
+    if lost == "sidecar":
+        sidecar.unlink()
+    elif lost == "an entry":
+        content = json.loads(text)
+        content["node_tags"][RELU] = content["node_tags"]["main#5:Neg"]
+        sidecar.write_text(json.dumps(content))
+    else:
+        assert htp_opt.main([str(path), "--in-place", "--passes", "strip-tags", "-q"]) == 0
+    assert validate(path, "--repair", "--check-consistency") == 0
+    assert path.read_bytes() == model
+    if lost == "model":
+        assert sidecar.read_bytes() == text
+    else:
+        repaired, original = json.loads(sidecar.read_bytes()), json.loads(text)
+        assert [repaired[key] for key in ("node_tags", "pipeline")] == [
+            original[key] for key in ("node_tags", "pipeline")
+        ]
+
+
+def test_repair_gives_nodes_back_what_only_the_table_holds(tmp_path: Path) -> None:
+    path = tagged_file(tmp_path)
+    truth = tag_utils.load_tags_from_onnx(path)
+    proto = onnx.load(path)
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+    onnx.save(proto, path)
+    (tmp_path / "model_hierarchy.json").unlink()
+    assert validate(path, "--repair", "--check-consistency") == 0
+    assert all(node.metadata_props for node in onnx.load(path).graph.node)
+    assert tag_utils.load_tags_from_onnx(path) == truth
+
+
+def test_a_sidecar_that_names_no_torch_modules_is_counted_module_by_module(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from modelexport.ir.io.reader import load_model
+    from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
+    from modelexport.ir.modules import Module
+    from modelexport.passes import PassManager
+
+    path = tmp_path / "model.onnx"
+    onnx.save(plain_model(), path)
+    model = load_model(path)
+    for name, cls in (("", "Net"), ("blocks.0", "Block"), ("blocks.0.act", "torch.nn.ReLU")):
+        model.modules.add(Module(name, cls))
+    PassManager("htp").run(model)
+    write_sidecar(model, sidecar_path(path), torch_nn=False)
+    assert command.main(["analyze", str(path), "--format", "json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert sum(found["tag_statistics"].values()) == found["total_operations"] == 6
+    assert found["tag_statistics"]["/Net/Block.0"] == 1 and "/Net/Block.0/ReLU" in found["tag_statistics"]

@@ -159,6 +159,15 @@ def test_a_sidecar_file_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_tags_of_a_sidecar_that_names_no_torch_modules_are_computed(tmp_path: Path) -> None:
+    text = _REFERENCE.replace("my.Encoder", "torch.nn.modules.linear.Linear")
+    model = make_model(text)
+    write_sidecar(model, tmp_path / "m_hierarchy.json", torch_nn=False)
+    found = make_model(_OPTIMISED)
+    run_pass("reference-attribution", found, reference=tmp_path / "m_hierarchy.json")
+    assert [found.modules.tag(path) for path in ("", "enc", "dec")] == ["/Net", "/Net/Linear", "/Net/Decoder"]
+
+
 def test_rule_bodies(tmp_path: Path) -> None:
     """An owner that shares an output's name: a decoder merged with its version for cached keys."""
     merged = """

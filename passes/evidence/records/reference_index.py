@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.embedded_tags import Record, Tables
+from modelexport.ir.io.tag_rows import own_tag
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.module import is_path
@@ -58,7 +59,9 @@ class ReferenceIndex:
             InputError: an entry is not what a sidecar holds.
         """
         index = cls()
-        for module in _rows(sidecar.get("modules", []), f"{label}: its modules"):
+        modules = list(_rows(sidecar.get("modules", []), f"{label}: its modules"))
+        uses = Counter(module["tag"] for module in modules if isinstance(module.get("tag"), str))
+        for module in modules:
             path, cls_name, calls = module.get("path"), module.get("class"), module.get("calls", 1)
             aliases, tag = module.get("aliases") or [], module.get("tag", "")
             if not isinstance(path, str) or not is_path(path) or not isinstance(calls, int) or not isinstance(tag, str):
@@ -72,7 +75,7 @@ class ReferenceIndex:
                     min(max(0, calls), _MOST),
                     names,
                     min(max(0, size), _MOST) if isinstance(size, int) else 0,
-                    tag=tag,
+                    tag=own_tag(module, uses),
                     same_as=same_as if isinstance(same_as, str) and is_path(same_as) else None,
                 )
             )
