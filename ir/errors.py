@@ -6,7 +6,7 @@ inside a pass. The message is one line that names the file, pass or node and, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 _CARET_MARGIN = 100  # characters shown before and after a column
@@ -147,6 +147,42 @@ class ExportError(ModelExportError):
     def __init__(self, message: str, report: dict[str, object] | None = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class ExportCrash(ExportError, PassError):
+    """A pass crashed under every strategy of an export; ``report`` and ``pass_name`` are as of both."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, report: dict[str, object] | None, crash: PassError) -> None:
+        PassError.__init__(self, message, crash.pass_name, crash.done, crash.node)
+        self.report = report
+
+
+class ContextInheritanceExportCrash(ExportCrash, ContextInheritanceError):
+    """The crash of context-inheritance under every strategy."""
+
+
+class AuxiliaryOperationExportCrash(ExportCrash, AuxiliaryOperationError):
+    """The crash of fallback-tagging under every strategy."""
+
+
+def every_strategy_failed(failures: Mapping[str, ModelExportError], report: dict[str, object]) -> ExportError:
+    """The error of an export whose strategies all failed; one that tells of the pass where that is what crashed.
+
+    Args:
+        failures: by strategy, in the order in which they were tried.
+    """
+    message = f"every strategy failed: {'; '.join(f'{name}: {error}' for name, error in failures.items())}"
+    crashes = [error for error in failures.values() if isinstance(error, PassError)]
+    if not failures or len(crashes) < len(failures):
+        return ExportError(message, report)
+    kind = ExportCrash
+    if isinstance(crashes[-1], ContextInheritanceError):
+        kind = ContextInheritanceExportCrash
+    elif isinstance(crashes[-1], AuxiliaryOperationError):
+        kind = AuxiliaryOperationExportCrash
+    return kind(message, report, crashes[-1])
 
 
 class MemoryLimitExceeded(ModelExportError):

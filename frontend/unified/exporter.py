@@ -15,13 +15,13 @@ from modelexport.frontend.unified.selection import facts_about, select
 from modelexport.ir.errors import (
     ConfigError,
     CoverageValidationError,
-    ExportError,
     InputError,
     MemoryLimitExceeded,
     MissingExtraError,
     ModelExportError,
     OutputError,
     PipelineError,
+    every_strategy_failed,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ class UnifiedExporter:
         ``kwargs`` go to ``torch.onnx.export``.
 
         Raises:
-            ExportError: every strategy failed; the message has all reasons, ``.report`` the report.
+            ExportError: every strategy failed; the message has all reasons, ``.report`` the report. Where a pass
+                crashed under each, also a PassError (and, of these two passes, a ContextInheritanceError or an
+                AuxiliaryOperationError).
             ModelExportError: an argument or the machine is the reason, so that no other strategy was tried.
         """
         facts = facts_about(model)
@@ -102,6 +104,7 @@ class UnifiedExporter:
             "file_size": 0,
         }
         errors: list[str] = []
+        failures: dict[str, ModelExportError] = {}
         report: dict[str, Any] = {
             "output_path": str(output_path),
             "model_info": {"type": facts.type, "module_count": facts.module_count},
@@ -125,13 +128,14 @@ class UnifiedExporter:
                 raise
             except ModelExportError as error:
                 errors.append(f"{strategy}: {error}")
+                failures[str(strategy)] = error
                 log.info("strategy %s failed: %s", strategy, error)
                 continue
             finally:
                 summary["export_time"] = time.perf_counter() - started
             self._succeed(report, strategy, result)
             return report
-        raise ExportError(f"every strategy failed: {'; '.join(errors)}", report)
+        raise every_strategy_failed(failures, report) from next(reversed(failures.values()), None)
 
     def benchmark_strategies(
         self,

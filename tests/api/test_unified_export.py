@@ -17,6 +17,7 @@ from modelexport import HierarchyExporter, export_model
 from modelexport.cli.schema import schema
 from modelexport.core import tag_utils
 from modelexport.frontend.unified.selection import ModelFacts, select
+from modelexport.ir import errors
 from modelexport.ir.errors import ConfigError, ExportError, MemoryLimitExceeded, OutputError
 from modelexport.ir.io.embedded_tags import pipeline_of
 from modelexport.strategies.htp.export_monitor import HTPExportMonitor
@@ -288,3 +289,27 @@ def test_the_report_of_the_last_attempt_has_the_failures_before_it(tmp_path: Pat
     metadata = json.loads((tmp_path / "m_htp_metadata.json").read_text())
     assert metadata["outcome"]["status"] == "failed"
     assert [line for line in metadata["export_context"]["warnings"] if line.startswith("htp: ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "other"),
+    [
+        ("context_inheritance.ContextInheritance", errors.ContextInheritanceError, errors.AuxiliaryOperationError),
+        ("fallback_tagging.FallbackTagging", errors.AuxiliaryOperationError, errors.ContextInheritanceError),
+    ],
+)
+def test_a_pass_that_crashes_under_every_strategy_has_the_class_of_its_crash(
+    name: str, kind: Any, other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise RuntimeError("no way")
+
+    monkeypatch.setattr(f"modelexport.passes.{name}.run", crash)
+    with pytest.raises(ExportError, match=r"every strategy failed: htp: .*no way; usage_based: .*no way") as caught:
+        export_model(torch.nn.Linear(2, 2), torch.ones(1, 2), tmp_path / "m.onnx")
+    report = caught.value.report
+    assert report is not None and report["summary"]["strategies_tried"] == ["htp", "usage_based"]  # type: ignore[index]
+    error: BaseException = caught.value
+    assert isinstance(error, kind) and isinstance(error, errors.PassError) and not isinstance(error, other)
+    assert isinstance(error.__cause__, kind) and error.exit_code == 3
+    assert list(tmp_path.iterdir()) == []

@@ -60,7 +60,7 @@ class ReferenceIndex:
         """
         index = cls()
         modules = list(_rows(sidecar.get("modules", []), f"{label}: its modules"))
-        uses = Counter(module["tag"] for module in modules if isinstance(module.get("tag"), str))
+        uses = Counter(str(module.get("tag", "")) for module in modules)
         for module in modules:
             path, cls_name, calls = module.get("path"), module.get("class"), module.get("calls", 1)
             aliases, tag = module.get("aliases") or [], module.get("tag", "")
