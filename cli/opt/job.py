@@ -90,6 +90,9 @@ class Job:
         if self.options.dry_run and not self.options.quiet:
             for each in run.runs:
                 out.say(f"dry run: {each.told()}")
+        elif not self.options.quiet and not self.options.verbose:  # which tells it as it happens
+            for line in run.skipped:
+                out.say(f"note: {line}")
         if not refused:
             self._write(model)
             self._look_at_tags(model, run)

@@ -126,3 +126,13 @@ def test_a_dry_run_lists_what_would_change(model: Path, capsys: pytest.CaptureFi
     assert any(line.startswith("dry run: attribute-embedding: 3 nodes") for line in passes)
     assert passes[-1] == "dry run: out.onnx is not written" and not Path("out.onnx").exists()
     assert model.read_bytes() == before
+
+
+def test_what_a_named_pipeline_skips_is_told(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*arguments: str) -> list[str]:
+        capsys.readouterr()
+        assert htp_opt.main([str(model), "-o", "out.onnx", "--passes", "htp-trace", *arguments]) == 0
+        return [line for line in capsys.readouterr().err.splitlines() if "no trace was given" in line]
+
+    assert told() == ["note: value-attribution: skipped: no trace was given"]
+    assert len(told("-v")) == 1 and told("-q") == []
