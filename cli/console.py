@@ -13,14 +13,16 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import click
 
 FINDINGS, USAGE, CRASH, INTERRUPTED = 1, 2, 3, 130
+_PIECES = 4096  # of a result, written at once
 
 
 TERMINATED = 128 + signal.SIGTERM
@@ -133,10 +135,30 @@ def put(text: str, *, to_stderr: bool = False) -> None:
     Raises:
         ReaderGone: stdout was closed by its reader.
     """
+    put_pieces([text], to_stderr=to_stderr)
+
+
+def put_pieces(pieces: Iterable[str], *, to_stderr: bool = False) -> None:
+    """A result that is made piece by piece, and a line break at its end; nothing where there is no piece.
+
+    Raises:
+        ReaderGone: stdout was closed by its reader.
+    """
     try:
-        click.echo(_encodable(text, sys.stderr if to_stderr else sys.stdout), err=to_stderr)
+        for text in in_parts(pieces):
+            click.echo(_encodable(text, sys.stderr if to_stderr else sys.stdout), err=to_stderr, nl=False)
     except BrokenPipeError:
         raise ReaderGone from None
+
+
+def in_parts(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces joined to larger ones, the last with a line break at its end; nothing where there is none."""
+    source = iter(pieces)
+    held = list(islice(source, _PIECES))
+    while held:
+        following = list(islice(source, _PIECES))
+        yield "".join(held) if following else "".join((*held, "\n"))
+        held = following
 
 
 def put_bytes(data: bytes) -> None:
@@ -157,6 +179,8 @@ def put_json(data: Any, *, to_stderr: bool = False) -> None:
 
 
 def _encodable(text: str, stream: Any) -> str:
+    if text.isascii():
+        return text
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 

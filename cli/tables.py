@@ -11,15 +11,9 @@ from modelexport.cli.console import put, put_json
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> str:
     """Columns under a header: the first ``left`` ones to the left, the others to the right."""
     cells = [tuple(header), *(tuple(map(_cell, row)) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )
-    return "\n".join(lines)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    line = "  ".join(f"%{'-' if column < left else ''}{width}s" for column, width in enumerate(widths))
+    return "\n".join([(line % row).rstrip() for row in cells])
 
 
 def module_tree(modules: Sequence[Mapping[str, Any]], *, depth: int | None = None) -> str:
@@ -133,4 +127,6 @@ def listing_text(listing: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

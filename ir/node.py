@@ -166,7 +166,8 @@ class Node:
         for entry in self.proto.metadata_props if self.proto is not None else ():
             key = entry.key
             if key in keys:
-                found[key] = text(entry.value)
+                value = entry.value
+                found[key] = value if isinstance(value, str) else text(value)
         return found
 
     def has_metadata(self, keys: frozenset[str]) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
+from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.errors import ConfigError, ModelExportError
 from modelexport.ir.identity.keys import node_keys
+from modelexport.ir.modules.table import ModuleTable
 from modelexport.ir.node import Node
 from modelexport.ir.text import readable
 from modelexport.passes.selection.selection import Selection
@@ -67,7 +69,7 @@ def document(chosen: Selection, text: str) -> dict[str, Any]:
             "op_type": readable(node.op_type),
             "domain": readable(node.domain),
             "graph": readable(node.graph.scope),
-            **_origin(chosen, node),
+            **_origin(chosen.model.modules, node.attribution),
             "inputs": list(map(readable, node.inputs)),
             "outputs": list(map(readable, node.outputs)),
         }
@@ -77,13 +79,17 @@ def document(chosen: Selection, text: str) -> dict[str, Any]:
 
 
 def document_text(chosen: Selection, text: str) -> Iterator[str]:
-    """The same as JSON, piece by piece: a line for each node, and what nodes have in common is spelled once."""
+    """The same as JSON, piece by piece: a line for each node, and what nodes have in common is spelled once.
+
+    All of it is ASCII.
+    """
     for key, value in _head(chosen, text).items():
         yield f"{'{' if key == 'format' else ','}\n  {_json(key)}: {_json(value)}"
     yield ',\n  "nodes": ['
     comma = ""
     calls: dict[tuple[str, str, str], str] = {}
     origins: dict[int, str] = {}  # by id: nodes keep their attributions alive
+    origin = _Origins(chosen.model.modules)
     for key, node in _keyed(chosen):
         call = (node.op_type, node.domain, node.graph.scope)
         if call not in calls:
@@ -91,12 +97,10 @@ def document_text(chosen: Selection, text: str) -> Iterator[str]:
             calls[call] = _json(dict(names))[1:-1]
         about = id(node.attribution)
         if about not in origins:
-            origins[about] = _json(_origin(chosen, node))[1:-1]
-        inputs, outputs = ", ".join(map(_name, node.inputs)), ", ".join(map(_name, node.outputs))
-        yield (
-            f'{comma}\n    {{"key": {_name(key)}, "name": {_name(node.name)}, {calls[call]}, {origins[about]}, '
-            f'"inputs": [{inputs}], "outputs": [{outputs}]}}'
-        )
+            origins[about] = origin.text(node.attribution)
+        middle = f"{calls[call]}, {origins[about]}"
+        line = _line(key, node, middle, encode_basestring_ascii)
+        yield comma + (_line(key, node, middle, _name) if _HALF in line else line)
         comma = ","
     yield "\n  ]" if comma else "]"
     for key, value in _lists(chosen).items():
@@ -105,10 +109,40 @@ def document_text(chosen: Selection, text: str) -> Iterator[str]:
 
 
 _json = json.JSONEncoder().encode
+_HALF = "\\ud"  # how JSON begins what is outside the first 65,536 characters, and what stands for a byte
 
 
 def _name(value: str) -> str:
-    return encode_basestring_ascii(value if value.isascii() else readable(value))
+    return encode_basestring_ascii(readable(value))
+
+
+def _line(key: str, node: Node, middle: str, spelled: Callable[[str], str]) -> str:
+    name = spelled(node.name)
+    return (
+        f'\n    {{"key": {name if key is node.name else spelled(key)}, "name": {name}, {middle}, '
+        f'"inputs": [{", ".join(map(spelled, node.inputs))}], "outputs": [{", ".join(map(spelled, node.outputs))}]}}'
+    )
+
+
+class _Origins:
+    """The fields of attributions as JSON; what many have in common is spelled once."""
+
+    def __init__(self, modules: ModuleTable) -> None:
+        self._modules = modules
+        self._paths: dict[str, str] = {}
+        self._kinds: dict[tuple[Source, float], str] = {}
+
+    def text(self, attribution: Attribution | None) -> str:
+        """Without the braces."""
+        if attribution is None:
+            return _json(_origin(self._modules, None))[1:-1]
+        path, kind = attribution.path, (attribution.source, attribution.confidence)
+        if kind not in self._kinds:
+            fields = _json(_origin(self._modules, attribution))[1:-1]
+            self._kinds[kind] = fields[fields.index(', "source": ') :]
+        if path not in self._paths:
+            self._paths[path] = f'"path": {_name(path)}, "tag": {_name(self._modules.tag(path))}'
+        return self._paths[path] + self._kinds[kind]
 
 
 def _head(chosen: Selection, text: str) -> dict[str, Any]:
@@ -123,24 +157,25 @@ def _head(chosen: Selection, text: str) -> dict[str, Any]:
 
 def _lists(chosen: Selection) -> dict[str, list[str]]:
     return {
-        "modules": chosen.modules,
-        "values": list(map(readable, chosen.values)),
-        "weights": list(map(readable, chosen.weights)),
+        what: [name if name.isascii() else readable(name) for name in getattr(chosen, what)]
+        for what in ("modules", "values", "weights")
     }
 
 
 def _keyed(chosen: Selection) -> Iterator[tuple[str, Node]]:
     selected = set(chosen.nodes)
-    return ((key, node) for key, node in node_keys(chosen.model) if node in selected)
+    keyed = node_keys(chosen.model)
+    if len(selected) == sum(len(graph.nodes) for graph in chosen.model.graphs()):
+        return keyed
+    return ((key, node) for key, node in keyed if node in selected)
 
 
-def _origin(chosen: Selection, node: Node) -> dict[str, Any]:
-    attribution = node.attribution
+def _origin(modules: ModuleTable, attribution: Attribution | None) -> dict[str, Any]:
     if attribution is None:
         return dict.fromkeys(("path", "tag", "source", "confidence"))
     return {
-        "path": attribution.path,
-        "tag": chosen.model.modules.tag(attribution.path),
+        "path": readable(attribution.path),
+        "tag": readable(modules.tag(attribution.path)),
         "source": str(attribution.source),
         "confidence": round(attribution.confidence, 2),
     }

@@ -18,18 +18,25 @@ def node_keys(model: Model) -> Iterator[tuple[str, Node]]:
     """
     nodes = list(model.nodes())
     names = {node.name for node in nodes}
-    if len(names) == len(nodes) and "" not in names and all(map(str.isascii, names)):
+    plain = all(map(str.isascii, names))
+    if plain and len(names) == len(nodes) and "" not in names:
         for node in nodes:  # nearly every file
             yield node.name, node
         return
-    count = Counter(node.name for node in nodes)
-    taken = {readable(name) for name, number in count.items() if name and number == 1}
+    count = Counter([node.name for node in nodes])
+    count.pop("", None)
+    unique = {name for name, number in count.items() if number == 1}
+    taken = unique if plain else set(map(readable, unique))
     used: set[str] = set()
     for graph in model.graphs():
         scope = graph.scope
         for position, node in enumerate(graph.nodes):
-            if node.name and count[node.name] == 1:
-                key = base = readable(node.name)
+            name = node.name
+            if name in unique:
+                if plain:
+                    yield name, node  # nothing else gets this key
+                    continue
+                key = base = readable(name)
                 clash = key in used
             else:
                 key = base = readable(f"{scope}#{position}:{node.op_type}")

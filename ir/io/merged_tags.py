@@ -150,11 +150,14 @@ def modules_of_whole(model: Model) -> list[Module] | None:
         rows = embedded_tags.unpack(packed[0][2], budget, "nodes")
     except BadTable:
         return None
-    known = [row[1] or row[2] for row in rows if isinstance(row, list) and len(row) == 7]
-    sample = _sample([name for name in known if isinstance(name, str) and name])
-    names = {name for node in model.nodes() for name in (node.name, node.first_output)}
-    whole = sum(len(graph) for graph in model.graphs()) < _TWICE * len(rows)
-    return modules if whole and sample and sample <= names else None
+    known = [
+        row[1] or row[2] for row in rows[:: max(1, len(rows) // _SAMPLE)] if isinstance(row, list) and len(row) == 7
+    ]
+    sample = {name for name in known if isinstance(name, str) and name}
+    if not sample or sum(len(graph) for graph in model.graphs()) >= _TWICE * len(rows):
+        return None
+    lost = sample.difference([node.name for node in model.nodes()])
+    return None if lost and lost.difference([node.first_output for node in model.nodes()]) else modules
 
 
 def _sample(names: Sequence[str]) -> set[str]:

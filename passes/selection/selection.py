@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import attrgetter
 
 from modelexport.ir.errors import NothingSelectedError
 from modelexport.ir.identity.keys import node_keys
@@ -84,13 +86,20 @@ class Selection:
     @property
     def values(self) -> list[str]:
         """Values that the nodes make, each once."""
-        return list(dict.fromkeys(value for node in self.nodes for value in node.outputs if value))
+        return list(filter(None, dict.fromkeys(chain.from_iterable(map(attrgetter("outputs"), self.nodes)))))
 
     @property
     def weights(self) -> list[str]:
         """Initializers that the nodes read, each once."""
-        read = ((node, value) for node in self.nodes for value in node.inputs if value)
-        return list(dict.fromkeys(value for node, value in read if is_initializer(node, value)))
+        found: dict[str, None] = {}
+        for scope, nodes in groupby(self.nodes, attrgetter("graph")):
+            if scope.owner is None:  # nothing from around it, so values can be looked up at once
+                read = chain.from_iterable(map(attrgetter("inputs"), nodes))
+                found.update(dict.fromkeys(filter(scope.initializers_set.__contains__, read)))
+            else:
+                inner = ((node, value) for node in nodes for value in node.inputs if value)
+                found.update(dict.fromkeys(value for node, value in inner if is_initializer(node, value)))
+        return list(found)
 
 
 def select(model: Model, selectors: Sequence[Selector | str], *, allow_empty: bool = False) -> Selection:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from modelexport.cli.console import fewer_collections, put, report_error, warn
+from modelexport.cli.console import fewer_collections, in_parts, put_pieces, report_error, warn
 from modelexport.cli.options import talk, talk_options
 from modelexport.cli.tables import table
 
@@ -93,18 +94,22 @@ def _select(
         if fmt != "json" and not count:
             return code
         chosen = select(found, *selectors, allow_empty=True)
-    _put(str(len(chosen)) if count else _text(chosen, fmt, include, precision), output)
+    if fmt == "json" and not count:
+        from modelexport.core.selection_formats import document_text
+
+        _put(document_text(chosen, chosen.text), output)
+    else:
+        text = str(len(chosen)) if count else _text(chosen, fmt, include, precision)
+        _put([text] if text else [], output)
     return code
 
 
 def _text(chosen: Selection, fmt: str, include: bool, precision: str) -> str:
-    from modelexport.core.selection_formats import BY_NAME, LISTS, document_text
+    from modelexport.core.selection_formats import BY_NAME, LISTS
     from modelexport.ir.text import shown
 
     if fmt == "table":
         return _table(chosen)
-    if fmt == "json":
-        return "".join(document_text(chosen, chosen.text))
     data = chosen.to(fmt, include=include, precision=precision)
     if fmt in LISTS:
         return "\n".join(shown(each) or "." for each in data)
@@ -137,12 +142,13 @@ def _table(chosen: Selection) -> str:
     return table(("name", "operator", "path", "source", "confidence"), rows, left=4)
 
 
-def _put(text: Any, output: str | None) -> None:
+def _put(pieces: Iterable[str], output: str | None) -> None:
+    """Print, or write to a file, what the pieces are together; nothing for none."""
     if output in (None, "-"):
-        if text:
-            put(text)
+        put_pieces(pieces)
         return
     from modelexport.ir.io.atomic import atomic_output
 
     with atomic_output(Path(str(output))) as stream:
-        stream.write((text + "\n" if text else "").encode("utf-8", "backslashreplace"))
+        for text in in_parts(pieces):
+            stream.write(text.encode("utf-8", "backslashreplace"))
