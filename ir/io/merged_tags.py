@@ -8,7 +8,7 @@ name of its graph. A file that holds one model keeps its paths, whatever its nam
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from modelexport.ir.io import embedded_tags
@@ -112,7 +112,7 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
             found[digest] = None
     tags: dict[str, dict[str, str]] = {}  # of nodes without a table: by digest, then by path
     if len(found) != 1 or None in found.values():
-        for node in model.nodes():
+        for node in _tellers(model):
             held = _carried(node)
             if held is not None and found.get(held[1].get(embedded_tags.MODEL, "")) is None:
                 tags.setdefault(held[1].get(embedded_tags.MODEL, ""), {})[held[0].path] = held[0].tag
@@ -179,6 +179,17 @@ def tags_in_file(model: Model) -> dict[Node, Record]:
         elif tables is not None and (row := tables.find(node)) is not None and row[1]:
             found[node] = row[0]
     return found
+
+
+def _tellers(model: Model) -> Iterator[Node]:
+    """The nodes that may carry a tag: most files have none, and asking :func:`_carried` costs more."""
+    for graph in model.graphs():
+        for node in graph.nodes:
+            proto = node.proto
+            if node.patch is not None or node.doc_patch is not None or (proto is not None and proto.doc_string):
+                yield node
+            elif not _TAGS.isdisjoint(node.source_keys()):
+                yield node
 
 
 def _carried(node: Node) -> tuple[Record, Mapping[str, str]] | None:

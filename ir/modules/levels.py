@@ -25,6 +25,8 @@ def add_levels(table: ModuleTable, paths: Iterable[str]) -> None:
             if atoms is None:
                 missing[path] = {atom}
                 order[path] = None
+            elif atom in atoms:
+                break  # and so are all levels above
             else:
                 atoms.add(atom)
     for path in sorted(order, key=lambda path: path.count(".")):

@@ -25,9 +25,10 @@ def encode(name: str, *, dots: bool = False) -> str:
 def compute_tags(modules: Iterable[Module], parent_of: Callable[[str], str | None]) -> dict[str, str]:
     """Tag of every module, by path. ``parent_of`` gives the nearest called ancestor of a path (None for the root)."""
     ordered = sorted(modules, key=lambda module: module.path.count(".") + bool(module.path))
+    parents = {module.path: parent_of(module.path) for module in ordered}
     groups: dict[tuple[str, str, bool], list[tuple[Module, list[str]]]] = defaultdict(list)
     for module in ordered:
-        parent = parent_of(module.path)
+        parent = parents[module.path]
         if parent is not None and module.class_name:
             atoms = _atoms_below(parent, module.path)
             groups[parent, module.class_name, module.calls > 0].append((module, atoms))
@@ -36,7 +37,7 @@ def compute_tags(modules: Iterable[Module], parent_of: Callable[[str], str | Non
     taken: set[str] = set()
     # Called modules first: where a container's tag would collide, the container's is the one that gives way.
     for module in sorted(ordered, key=lambda module: module.calls == 0):
-        parent = parent_of(module.path)
+        parent = parents[module.path]
         if module.tag:
             tag = module.tag
         elif parent is None:

@@ -13,6 +13,7 @@ from modelexport.ir.scope import Scope
 from modelexport.ir.text import is_utf8, shown, text
 
 _GRAPH, _GRAPHS, _UNDEFINED = onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS, onnx.AttributeProto.UNDEFINED
+_HOLDERS = frozenset((_GRAPH, _GRAPHS, _UNDEFINED))
 AnyScope = TypeVar("AnyScope", bound=Scope)
 
 
@@ -85,6 +86,11 @@ def _defined_twice(graph: Scope, value: str) -> None:
 def read_bodies(graph: Scope, node: Node, proto: onnx.NodeProto) -> bool:
     """Read the bodies of a node of ``graph`` and what they capture; False where it has none."""
     kind = type(graph)
+    for attribute in proto.attribute:  # far quicker than asking for bodies, which nearly no node has
+        if attribute.type in _HOLDERS:
+            break
+    else:
+        return False
     bodies = tuple(fill(kind(graph.model, body, "", "body", node, label)) for label, body in body_protos(proto))
     if bodies:
         graph.bodies[node.id] = bodies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 
 import onnx
 import onnx.defs
@@ -25,12 +25,17 @@ class Counted:
     """
 
     def __init__(self, model: Model) -> None:
-        self._first = {
+        self._model = model
+
+    @cached_property
+    def _first(self) -> frozenset[str]:
+        """What such names of computed values begin with; looked up for the first name that ends like one of them."""
+        return frozenset(
             value.partition(".")[0]
-            for node in model.nodes()
+            for node in self._model.nodes()
             for value in node.outputs
             if "." in value and value[-1].isdigit() and value.rpartition(".")[2].isdigit()
-        }
+        )
 
     def has(self, name: str) -> bool:
         """Whether ``name`` was counted up."""
