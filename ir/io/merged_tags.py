@@ -186,9 +186,8 @@ def _tellers(model: Model) -> Iterator[Node]:
     for graph in model.graphs():
         for node in graph.nodes:
             proto = node.proto
-            if node.patch is not None or node.doc_patch is not None or (proto is not None and proto.doc_string):
-                yield node
-            elif not _TAGS.isdisjoint(node.source_keys()):
+            told = node.patch is None and node.doc_patch is None and (proto is None or not proto.doc_string)
+            if not told or not _TAGS.isdisjoint(node.source_keys()):
                 yield node
 
 
