@@ -3,7 +3,9 @@
 VENV   ?= .venv
 PYTHON ?= python3
 
-BIN     := $(VENV)/bin
+# Where an environment has its programs: Windows has a folder of its own for that.
+IN      := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN     := $(VENV)/$(IN)
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CLIENTS ?= .venv-clients
 ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
@@ -12,13 +14,14 @@ NEWEST  ?= .venv-newest
 PYTHONS ?= $(shell for v in 3.11 3.12 3.13 3.14; do if python$$v -c pass 2>/dev/null; then echo python$$v; fi; done)
 # What needs neither torch nor a tool: reader, writer, passes, analysis, views, and everything that is fuzzed.
 ENGINE  := tests/ir tests/passes tests/analysis tests/views tests/cases tests/fuzz
-CLIENT_PIP := $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
+CLIENT_PIP := $(CLIENTS)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-clients.txt
 PYTEST  ?= -q -n 2 --dist loadfile
+SLOW    ?= -q -n 2 --dist loadgroup
 # Any environment that has the tools will do, such as an editable install of your own: then nothing is installed.
 EDITABLE := $(shell $(BIN)/python -c "import importlib.metadata as m, json; \
   print('yes' if json.loads(m.distribution('modelexport').read_text('direct_url.json') or '{}') \
   .get('dir_info', {}).get('editable') else '')" 2>/dev/null)
-TOOLS   := $(if $(and $(wildcard $(BIN)/mypy),$(if $(wildcard $(VENV)/.made),,theirs)),,$(VENV)/.dev)
+TOOLS   := $(if $(and $(wildcard $(BIN)/mypy $(BIN)/mypy.exe),$(if $(wildcard $(VENV)/.made),,theirs)),,$(VENV)/.dev)
 CURRENT := $(if $(EDITABLE),,$(VENV)/.package)
 SOURCES := pyproject.toml README.md $(shell find analysis api cli frontend ir passes views -type f -not -name '*.pyc')
 # One point under the share of lines and branches that was measured; what tests run in processes of their own is not counted.
@@ -57,37 +60,39 @@ test: lint types ## Check style and types, then run all tests and hold their bra
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) $(COVERED) --cov-report=
 
 test-clients: $(CLIENTS)/.package ## Run programs of other packages under modelexport run, in an environment of their own
-	MODELEXPORT_TEST_CLIENTS=1 OMP_NUM_THREADS=1 $(CLIENTS)/bin/python -m pytest -q tests/packages
+	MODELEXPORT_TEST_CLIENTS=1 OMP_NUM_THREADS=1 $(CLIENTS)/$(IN)/python -m pytest -q tests/packages
 
-test-slow: $(TOOLS) $(CURRENT) ## Run the tests that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) -m slow
+test-slow: $(TOOLS) $(CURRENT) ## Run the tests that take minutes (all architectures, clusters, hard use), then test-oldest and test-newest (25 min)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SLOW) -m slow
+	$(MAKE) test-oldest
+	$(MAKE) test-newest
 
 test-oldest: ## Run the tests of all but torch with the oldest supported versions, in an environment of their own
 	@if [ -e $(OLDEST) ] && [ ! -f $(OLDEST)/.made ]; then echo "$(OLDEST) was not made by this Makefile: choose another with OLDEST=path" >&2; exit 2; fi
 	$(PYTHON) -m venv $(OLDEST)
 	@touch $(OLDEST)/.made
 	rm -rf build/lib
-	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]'
-	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(PYTEST) $(ENGINE)
+	$(OLDEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]'
+	$(OLDEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
+	OMP_NUM_THREADS=1 $(OLDEST)/$(IN)/python -m pytest $(PYTEST) $(ENGINE)
 
 test-newest: ## Run the tests with the newest versions, torch included, in an environment of their own
 	@if [ -e $(NEWEST) ] && [ ! -f $(NEWEST)/.made ]; then echo "$(NEWEST) was not made by this Makefile: choose another with NEWEST=path" >&2; exit 2; fi
 	$(PYTHON) -m venv $(NEWEST)
 	@touch $(NEWEST)/.made
 	rm -rf build/lib
-	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt setuptools torch
-	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt '.[dev,torch,ort,hf,batch,optimizers]'
-	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
-	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest $(PYTEST) tests --ignore=tests/docs --ignore=tests/project
+	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt setuptools torch
+	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt '.[dev,torch,ort,hf,batch,optimizers]'
+	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
+	OMP_NUM_THREADS=1 $(NEWEST)/$(IN)/python -m pytest $(PYTEST) tests --ignore=tests/docs --ignore=tests/project
 
 test-pythons: ## Run the tests of all but torch on every supported Python that is there, in environments of their own
 	rm -rf build/lib
 	@for python in $(PYTHONS); do echo "== $$python"; venv=build/pythons/$$python; \
 	  $$python -m venv $$venv && \
-	  $$venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]' && \
-	  $$venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall . && \
-	  OMP_NUM_THREADS=1 $$venv/bin/python -m pytest $(PYTEST) $(ENGINE) || exit 1; done
+	  $$venv/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]' && \
+	  $$venv/$(IN)/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall . && \
+	  OMP_NUM_THREADS=1 $$venv/$(IN)/python -m pytest $(PYTEST) $(ENGINE) || exit 1; done
 
 lint: $(TOOLS) ## Check style with ruff (1 s)
 	$(BIN)/ruff check .
@@ -111,8 +116,9 @@ mutants: $(TOOLS) $(CURRENT) ## Break the code on purpose, one place at a time, 
 bench-hard: $(TOOLS) $(CURRENT) ## Measure what is hard: a million nodes, 20 GB of weights, deep and wide graphs
 	$(BIN)/python bench/hard_use.py
 
-docs: $(TOOLS) $(CURRENT) ## Write docs/passes from the passes themselves, and draw docs/pictures (20 s)
+docs: $(TOOLS) $(CURRENT) ## Write docs/passes from the passes themselves, and draw docs/pictures (40 s)
 	$(BIN)/python docs/generate_passes.py
+	$(BIN)/python docs/generate_pass_pictures.py
 	$(BIN)/python docs/generate_compute_pictures.py
 	@if command -v chromium chromedriver >/dev/null; then $(BIN)/python docs/generate_page_pictures.py; fi
 
@@ -125,9 +131,9 @@ release-check: $(VENV)/.dev ## Build sdist and wheel, check them, and run the de
 	$(BIN)/python -m build --no-isolation --outdir build/release .
 	$(BIN)/python -m twine check --strict build/release/*
 	$(PYTHON) -m venv build/release/venv
-	build/release/venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools torch
-	build/release/venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt "$$(ls build/release/*.whl)[torch]"
-	cd build/release && venv/bin/modelexport demo && venv/bin/modelexport --version
+	build/release/venv/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt setuptools torch
+	build/release/venv/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt "$$(ls build/release/*.whl)[torch]"
+	cd build/release && venv/$(IN)/modelexport demo && venv/$(IN)/modelexport --version
 
 links: ## Lay build/links, the tree of links that editors and pyright read (1 s)
 	@rm -rf build/links && mkdir -p build/links/modelexport

@@ -1,12 +1,15 @@
-"""Write the pictures of the documents from the real page: ``python docs/generate_page_pictures.py``.
+"""Write the pictures of the documents from the real page: ``python docs/generate_page_pictures.py [NAME ...]``.
 
 It wants torch, selenium and Chromium. The model is the built-in demo with more blocks and fixed random weights. Times
-are made up from the operators, so that a run on another machine gives the same pictures.
+are made up from the operators, so that a run on another machine gives the same pictures. Those of the tutorial are
+of its own model, with the times of the machine that draws them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +24,8 @@ SHOTS: Sequence[tuple[str, int, int, str, tuple[str, ...], str, str, bool, str]]
     ("page", 1280, 760, "light", ("blocks.1", "blocks.1.attention"), "blocks.1.attention", "class", False, ""),
     ("page-time", 1280, 760, "light", ("blocks.0", "blocks.0.attention"), "blocks.0", "overlay:time", True, ""),
     ("page-dark", 1280, 760, "dark", ("blocks.2",), "blocks.2", "class", False, "norm"),
+    ("tutorial", 1280, 620, "light", ("blocks.1",), "blocks.1", "class", False, ""),
+    ("tutorial-time", 1280, 620, "light", ("blocks.1",), "blocks.1", "overlay:us", True, ""),
     ("page-guesses", 1280, 760, "light", ("blocks.1", "blocks.1.attention"), "blocks.1.attention", "source", False, ""),
 )
 
@@ -59,6 +64,24 @@ def make_models(folder: Path) -> dict[str, Path]:
     return {"tagged": tagged, "bare": bare}
 
 
+def tutorial(folder: Path) -> None:
+    """Write ``tutorial.html`` and ``tutorial-time.html``, the pages of the tutorial's model."""
+    from modelexport.cli.modelexport import main as command
+    from modelexport.core.views import view
+
+    found = re.search(r"```python\n(.*?)```", Path(__file__).with_name("tutorial.md").read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    with contextlib.chdir(folder):
+        exec(found[1], {})  # writes net.py
+        status = command(("export", "net.py", "net.onnx", "--opset-version", "17"))
+        with open("profile.json", "w", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
+            status += command(("profile", "net.onnx", "--runs", "20", "--format", "json"))
+    if status:
+        raise SystemExit("the tutorial's model can't be exported or run")
+    view(folder / "net.onnx").save(folder / "tutorial.html")
+    view(folder / "net.onnx", [folder / "profile.json"]).save(folder / "tutorial-time.html")
+
+
 def start(width: int, height: int) -> Any:
     """A headless Chromium with a window of this size."""
     from selenium import webdriver
@@ -73,8 +96,8 @@ def start(width: int, height: int) -> Any:
     return browser
 
 
-def main() -> None:
-    """Write every picture."""
+def main(names: Sequence[str] = ()) -> None:
+    """Write the pictures of these names, or every one."""
     from modelexport.core.views import view
 
     FOLDER.mkdir(exist_ok=True)
@@ -83,9 +106,13 @@ def main() -> None:
         models = make_models(folder)
         view(models["tagged"], [folder / "time.json"]).save(folder / "tagged.html")
         view(models["bare"], title="demo.onnx without its tags").save(folder / "bare.html")
+        tutorial(folder)
         for shot, width, height, theme, opens, address, colour, by_overlay, search in SHOTS:
+            if names and shot not in names:
+                continue
             browser = start(width, height)
-            page = folder / ("bare.html" if shot == "page-guesses" else "tagged.html")
+            page = folder / {"page-guesses": "bare.html"}.get(shot, "tagged.html")
+            page = folder / f"{shot}.html" if shot.startswith("tutorial") else page
             browser.get(page.as_uri())
             run = browser.execute_script
             run("document.documentElement.dataset.theme = arguments[0]", theme)
@@ -103,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -71,7 +71,8 @@ def generated(cls: type[Pass]) -> str:
     lines = [BEGIN, "", f"# {cls.name}", ""]
     for paragraph in paragraphs:
         lines += [paragraph, ""]
-    lines += [*facts(cls), "", "## Options", ""]
+    picture = f"![{cls.name} on a small model, before and after](../pictures/passes/{cls.name}.svg)"
+    lines += [*facts(cls), "", picture, "", "## Options", ""]
     options = options_of(cls)
     defaults = tool_defaults(cls) if issubclass(cls, ToolPass) else {}
     if options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -9,11 +10,22 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and the processes that they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs signals, pipes or permissions as POSIX has them, and what needs ``/proc`` or ``/dev/full``."""
+    for item in items:
+        if os.name != "posix" and item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="needs POSIX"))
+        if sys.platform != "linux" and item.get_closest_marker("linux"):
+            item.add_marker(pytest.mark.skip(reason="needs Linux"))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -20,7 +20,7 @@ import pytest
 from modelexport.cli.batching.scheduling import RETRIES, run
 from modelexport.cli.schema import schema
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
 BACKENDS = ["dask", "ray"]
 MODELS = """
 import time

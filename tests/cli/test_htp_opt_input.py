@@ -86,6 +86,7 @@ def test_what_is_no_usable_model_is_one_line(
     assert not existing or Path("out.onnx").read_text() == "kept"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("make", "message"),
     [

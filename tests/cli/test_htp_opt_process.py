@@ -100,6 +100,7 @@ def test_a_reproducer_fails_again(model: Path, crash: None, capsys: pytest.Captu
     assert "the pass fallback-tagging crashed at main: node 1 (/encoder/Exp)" in again
 
 
+@pytest.mark.posix
 def test_the_script_of_a_reproducer_runs_anywhere(model: Path, folder: Path, crash: None) -> None:
     assert htp_opt.main([str(model), "--reproducer", "a b.onnx"]) == 3
     fake = folder / "fake htp-opt"
@@ -113,12 +114,14 @@ def test_the_script_of_a_reproducer_runs_anywhere(model: Path, folder: Path, cra
     assert done.stdout.splitlines() == shown
 
 
+@pytest.mark.posix
 def test_a_reader_who_leaves_is_no_error(model: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -m modelexport.cli.htp_opt --list-passes | true"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.linux
 def test_a_full_disk_under_stdout_is_an_error(model: Path) -> None:
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "modelexport.cli.htp_opt", "model.onnx", "-o", "-"]
@@ -127,6 +130,7 @@ def test_a_full_disk_under_stdout_is_an_error(model: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith(b"error: stdout: No space left on device")
 
 
+@pytest.mark.posix
 def test_ctrl_c_is_status_130(folder: Path) -> None:
     os.mkfifo("slow.onnx")
     command = [sys.executable, "-m", "modelexport.cli.htp_opt", "slow.onnx", "-o", "out.onnx"]

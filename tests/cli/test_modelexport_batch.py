@@ -70,6 +70,7 @@ def batch(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, l
     return code, lines
 
 
+@pytest.mark.posix
 def test_failures_do_not_stop_the_rest_and_a_second_run_resumes(
     manifest: Callable[..., Path], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_statistics_are_as_plain_torch_leaves_them(exporter: Any, tmp_path: Path
     assert all(torch.equal(value, left[1][name]) for name, value in left[0].items())
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("name", ["m.onnx", "m.onnx.data", "m_hierarchy.json"])
 def test_what_is_no_file_is_not_replaced(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)

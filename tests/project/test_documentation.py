@@ -109,9 +109,10 @@ def test_decisions_are_listed() -> None:
         assert (folder / name).read_text().startswith(f"# {name[:4]}: ")
 
 
-def test_ci_runs_the_test_command_of_the_readme() -> None:
-    assert "    make test " in (ROOT / "README.md").read_text()
-    assert "\nmake test " in (ROOT / ".ci" / "run").read_text()
+def test_ci_runs_the_test_commands_of_the_readme() -> None:
+    for command in ("make test ", "make test-slow "):
+        assert f"    {command}" in (ROOT / "README.md").read_text()
+        assert f"\n{command}" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_make_targets_of_the_documents_exist() -> None:

@@ -44,6 +44,7 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("page")
 def test_a_large_page_can_be_used(browser: Any, large: tuple[str, Path, View]) -> None:
     shape, file, _ = large
 

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import jsonschema
+import pytest
 from programs import Done, ours, tags
 
 Run = Callable[..., Done]
@@ -50,6 +51,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.posix
 def test_every_python_below_takes_part(run: Run, tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text(ONE)
     (tmp_path / "many.py").write_text(MANY)

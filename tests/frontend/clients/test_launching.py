@@ -33,6 +33,7 @@ def plain(*words: str, **options: object) -> Done:
     return subprocess.run(words, capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("form", ["script", "module", "code", "looked up", "executable", "behind dashes"])
 def test_the_program_sees_what_it_would_see_without_us(run: Run, tmp_path: Path, form: str) -> None:
     (tmp_path / "prog.py").write_text(REPORT)
@@ -67,6 +68,7 @@ def test_options_of_ours_end_at_the_first_word_that_is_none(run: Run, tmp_path: 
     assert run("-q", "-mprog", "1").stdout == "['1']\n"
 
 
+@pytest.mark.posix
 def test_exit_codes_are_the_programs(run: Run) -> None:
     assert run("-c", "raise SystemExit(7)").returncode == 7
     assert run("-c", "import os; os.kill(os.getpid(), 9)").returncode == 128 + 9

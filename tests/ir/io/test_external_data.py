@@ -317,6 +317,7 @@ def test_copy_keeps_content_and_holes(
     assert not copying.same_content(source, target)
 
 
+@pytest.mark.posix
 def test_annotating_touches_no_weights_and_little_memory(tmp_path: Path, out: Path) -> None:
     path = write(tmp_path / "in", "w.bin", create=False)
     proto = onnx.ModelProto.FromString(path.read_bytes())

@@ -106,6 +106,7 @@ def test_nesting_that_the_format_allows_is_read() -> None:
     assert list(model.graphs())[-1].scope == "main" + "/0.then_branch" * 25
 
 
+@pytest.mark.posix
 def test_a_pipe_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(GOOD,))

@@ -126,6 +126,7 @@ def test_saved_file_is_complete_and_leaves_nothing_beside(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["m.onnx"]
 
 
+@pytest.mark.posix
 def test_permissions_follow_the_umask_and_then_the_existing_file(tmp_path: Path) -> None:
     model, path = from_proto(loss_cases.chain()), tmp_path / "m.onnx"
     before = os.umask(0o027)
@@ -159,6 +160,7 @@ def test_stale_temporary_file_disturbs_nobody(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [stale.name, "m.onnx"]
 
 
+@pytest.mark.posix
 def test_long_and_odd_names(tmp_path: Path) -> None:
     for name in ("n" * 250 + ".onnx", "\u00e9" * 120 + ".onnx", "-o.onnx", "a b\n.onnx"):
         save_model(from_proto(loss_cases.chain()), tmp_path / name)
@@ -206,6 +208,7 @@ def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.posix
 def test_killed_run_leaves_one_temporary_file_and_the_old_output(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"old")
@@ -223,6 +226,7 @@ def test_killed_run_leaves_one_temporary_file_and_the_old_output(tmp_path: Path)
     assert load_model(path).main.nodes
 
 
+@pytest.mark.posix
 def test_pipe_is_written_directly(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -234,6 +238,7 @@ def test_pipe_is_written_directly(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["pipe"]
 
 
+@pytest.mark.linux
 def test_device_is_written_directly_and_its_errors_are_told() -> None:
     model = from_proto(loss_cases.chain())
     save_model(model, "/dev/null")

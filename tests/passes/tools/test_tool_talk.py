@@ -83,6 +83,7 @@ def test_without_onnxruntime_it_is_a_note(
     assert "not checked (pip install 'modelexport[ort]'" in capfd.readouterr().err
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_reproducer_of_a_tool_fails_again(elsewhere: bool, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The script works from any folder, with files that the pipeline named relative to the folder of the first run."""
