@@ -98,21 +98,40 @@ CLUSTERS = {
 }
 
 
-def test_jobs_go_to_a_cluster_that_is_there(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # both are this test's, and know no token of each other
-    program = tmp_path / "cluster.py"
-    program.write_text(f"if __name__ == '__main__':\n    {CLUSTERS[backend]}\n")
+# A process of its own: ray keeps for its life what it has once read of authentication.
+CLIENT = """
+import json, os, sys, time
+from modelexport.cli.batching.scheduling import run
+
+def work(name):
+    time.sleep(1)
+    return {"status": "ok", "seconds": 1.0, "pid": os.getpid()}
+
+if __name__ == "__main__":
+    found = run(*sys.argv[1:], 2, False, lambda text: None, work, [(name,) for name in "abc"])
+    print(json.dumps({job[0]: line["pid"] for job, line in found} | {"own": os.getpid()}))
+"""
+
+
+def test_jobs_go_to_a_cluster_that_is_there(backend: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}  # both are this test's, and know no token of each other
+    (tmp_path / "cluster.py").write_text(f"if __name__ == '__main__':\n    {CLUSTERS[backend]}\n")
+    (tmp_path / "client.py").write_text(CLIENT)
     with subprocess.Popen(
-        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as cluster:
+        [sys.executable, "cluster.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+        env=environment,
+    ) as cluster:  # fmt: skip
         assert cluster.stdout is not None
         address = next(line.strip() for line in cluster.stdout if re.search(r":\d+$", line.strip()))
-        jobs = [(str(tmp_path), name) for name in "abc"]
-        found = {job[1]: line for job, line in run(backend, address, 2, False, print, note_process, jobs)}
-        pids = {line["pid"] for line in found.values()}
-        assert set(found) == set("abc") and os.getpid() not in pids
+        command = [sys.executable, "client.py", backend, address]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr
+        pids = json.loads(done.stdout.splitlines()[-1])
+        own = pids.pop("own")
+        assert set(pids) == set("abc") and own not in pids.values()
         if backend == "dask":  # ray's workers are nobody's children
-            assert pids <= {one.pid for one in psutil.Process(cluster.pid).children(recursive=True)}
+            children = psutil.Process(cluster.pid).children(recursive=True)
+            assert set(pids.values()) <= {one.pid for one in children}
         assert cluster.poll() is None, "the cluster is not ours to end"
 
 

@@ -114,3 +114,9 @@ def _keep(name: str, data: bytes, error: Exception) -> None:
 @pytest.mark.parametrize(("name", "path"), kept(CORPUS), ids=lambda value: str(getattr(value, "name", value)))
 def test_what_was_found_before(name: str, path: Path, folder: Path) -> None:
     checked(name, path.read_bytes(), folder, None)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize("name", ["sidecar", "profile", "overlay", "config", "manifest", "results"])
+def test_json_that_is_nested_deeper_than_python_reads(name: str, opening: bytes, folder: Path) -> None:
+    checked(name, opening * 200_000, folder, None)
