@@ -20,7 +20,7 @@ IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs signals, pipes or permissions as POSIX has them, and what needs ``/proc`` or ``/dev/full``."""
+    """Leave out what needs signals, pipes or permissions of POSIX, and what needs ``/proc`` or ``/dev/full``."""
     for item in items:
         if os.name != "posix" and item.get_closest_marker("posix"):
             item.add_marker(pytest.mark.skip(reason="needs POSIX"))
