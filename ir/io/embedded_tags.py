@@ -67,9 +67,9 @@ class Record:
     rule: str
     confidence: float
 
-    def attribution(self, by: str) -> Attribution:
-        """The attribution it stands for."""
-        return Attribution(self.path, self.source, self.rule, self.confidence, (), by)
+    def attribution(self, by: str, key: str) -> Attribution:
+        """The attribution it stands for; ``key`` says where it was read, as evidence."""
+        return Attribution(self.path, self.source, self.rule, self.confidence, (key, self.tag), by)
 
 
 class Table(NamedTuple):

@@ -16,6 +16,7 @@ from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import tag_in_doc
 from modelexport.ir.io.json_stream import JsonStream
 from modelexport.ir.io.merged_tags import Parts, parts_of
+from modelexport.ir.io.own_records import take_tags
 from modelexport.ir.io.reader import load_model
 from modelexport.ir.io.sidecar import node_keys, read_sidecar, sidecar_path
 from modelexport.ir.model import Model
@@ -146,9 +147,10 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
     """
     model = load_model(path)
     alone = source == "model" or not sidecar_path(Path(path)).is_file()
-    if source != "sidecar" and _takes_own(model, alone):
+    if source != "sidecar" and (take_tags(model, "record", model.warnings) or alone):
         return model
-    entries = read_sidecar(existing_sidecar(path)).get("modules", [])
+    where = existing_sidecar(path)
+    entries = read_sidecar(where).get("modules", [])
     _add_modules(model, [entry for entry in entries if isinstance(entry, dict)])
     by_key = {row.key: row for row in sidecar_rows(path)}
     shared: dict[tuple[str, str, str, float], Attribution] = {}
@@ -161,36 +163,11 @@ def tagged_model(path: str | PathLike[str], source: str = "") -> Model:
             record = embedded_tags.record(row.path, row.tag, row.source, row.rule, row.confidence)
             if record is None:
                 raise InputError(f"{path}: node {shown(key)}: its tag is damaged")
-            shared[what] = _taken(model, record)
+            if record.path not in model.modules:
+                model.modules.add(Module(record.path, tag=record.tag))
+            shared[what] = record.attribution("record", where.name)
         node.attribute_to(shared[what])
     return model
-
-
-def _takes_own(model: Model, alone: bool) -> bool:
-    """Give nodes the attributions that the model itself has on record, and its modules.
-
-    False, and nothing done, where it has none and is not ``alone``: the sidecar is asked then.
-    """
-    parts = parts_of(model, model.warnings)
-    record_of = _lookup(model, parts)
-    found = [(node, record) for node in model.nodes() if (record := record_of(node)) is not None and record.tag]
-    if not found and not alone:
-        return False
-    tables = parts.tables()
-    for module in tables.modules if tables is not None else ():
-        model.modules.add(module)
-    shared: dict[embedded_tags.Record, Attribution] = {}
-    for node, record in found:
-        if record not in shared:
-            shared[record] = _taken(model, record)
-        node.attribute_to(shared[record])
-    return True
-
-
-def _taken(model: Model, record: embedded_tags.Record) -> Attribution:
-    if record.path not in model.modules:
-        model.modules.add(Module(record.path, tag=record.tag))
-    return record.attribution("record")
 
 
 def _add_modules(model: Model, entries: list[dict[str, Any]]) -> None:
