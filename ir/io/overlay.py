@@ -11,11 +11,11 @@ from typing import Any
 import onnx
 
 from modelexport.ir.editing.edits import Edits
-from modelexport.ir.io.patches import apply_patches, patch_new
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.proto import surgeon, wire
 from modelexport.ir.proto.building import body_protos
+from modelexport.ir.proto.patches import apply_patches, patch_new
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
