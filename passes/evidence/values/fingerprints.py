@@ -98,6 +98,23 @@ def close(left: Array, right: Array, rtol: float) -> bool:
     )
 
 
+def close_rows(rows: Array, one: Array, rtol: float) -> Array:
+    """For every row of ``rows`` (n, STATS) whether it is ``close`` to ``one`` (STATS): n booleans."""
+    scale = np.maximum(np.abs(rows[:, MAGNITUDE]), abs(one[MAGNITUDE]))
+    top = np.maximum(np.abs(rows[:, (LEAST, GREATEST)]).max(axis=1, initial=0.0), np.abs(one[[LEAST, GREATEST]]).max())
+    far = np.abs(rows - one)
+    found: Array = (
+        (far[:, NUMEL] == 0)
+        & (far[:, STRANGE] == 0)
+        & (far[:, SUM] <= rtol * scale + 1e-12)
+        & (far[:, MAGNITUDE] <= rtol * scale + 1e-12)
+        & (far[:, SQUARES] <= 2 * rtol * np.maximum(rows[:, SQUARES], one[SQUARES]) + 1e-12)
+        & (far[:, LEAST] <= 4 * rtol * top + 1e-9)
+        & (far[:, GREATEST] <= 4 * rtol * top + 1e-9)
+    )
+    return found
+
+
 def similarity(left: Array, right: Array) -> float:
     """1 for equal samples, about 0 for unrelated ones: 1 - distance / length, at least 0."""
     a, b = left.astype(np.float64), right.astype(np.float64)

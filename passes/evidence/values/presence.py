@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from modelexport.ir.arrays import Array
 from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.model import Model
 from modelexport.passes.evidence.names.counted import is_weight
-from modelexport.passes.evidence.values.fingerprints import NUMEL, close, fingerprint, is_rich
+from modelexport.passes.evidence.values.fingerprints import NUMEL, close_rows, fingerprint, is_rich
 from modelexport.passes.evidence.values.initializers import Initializers
 from modelexport.passes.evidence.values.weights_match import WeightIndex
 
@@ -48,16 +51,15 @@ def _names(model: Model) -> Iterator[str]:
 
 def _owned(trace: Trace) -> dict[str, set[int]]:
     """By path of a module, the parameters in it that no other module has under a name of its own or as an equal."""
-    by_size: dict[float, list[int]] = defaultdict(list)
     stats = trace.parameter_stats
-    for number in range(len(trace.parameters)):
-        by_size[float(stats[number][NUMEL])].append(number)
+    by_size: dict[float, Array] = {
+        float(size): stats[stats[:, NUMEL] == size] for size in np.unique(stats[: len(trace.parameters), NUMEL])
+    }
     owned: dict[str, set[int]] = defaultdict(set)
     for number, parameter in enumerate(trace.parameters):
-        alike = by_size[float(stats[number][NUMEL])]
         if parameter.aliases or parameter.module < 0 or not is_rich(stats[number]):
             continue
-        if any(other != number and close(stats[other], stats[number], 1e-3) for other in alike):
+        if close_rows(by_size[float(stats[number][NUMEL])], stats[number], 1e-3).sum() > 1:  # itself is one
             continue
         for prefix in _prefixes(trace.modules[parameter.module].path):
             owned[prefix].add(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,8 @@ from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.modules import common_path
 from modelexport.passes.evidence.names.parameters import owner_of
 from modelexport.passes.evidence.values.fingerprints import (
-    MAGNITUDE,
     NUMEL,
-    close,
+    close_rows,
     fingerprint,
     is_rich,
     row_samples,
@@ -42,6 +40,7 @@ class WeightIndex:
         self.trace = trace
         self.names: dict[str, int] = {}
         self._by_size: dict[int, list[int]] = defaultdict(list)
+        self._stats: dict[int, Array] = {}  # of the parameters of one size
         if trace is None:
             return
         self._table = trace.module_table()
@@ -65,7 +64,7 @@ class WeightIndex:
         stats, samples = fingerprint(array)
         if not is_rich(stats):
             return None
-        same = [i for i in self._near(stats) if close(self.trace.parameter_stats[i], stats, 1e-3)]
+        same = self._close(stats)
         found = self._one(same, "weight-value")
         if found is not None or len(same) > 1:
             exact = [i for i in same if similarity(self.trace.parameter_samples[i], samples) > 0.999]
@@ -112,14 +111,16 @@ class WeightIndex:
         stats, _ = fingerprint(array)
         if not is_rich(stats):
             return None
-        same = [i for i in self._near(stats) if close(self._trace().parameter_stats[i], stats, 1e-3)]
+        same = self._close(stats)
         return same[0] if len(same) == 1 else None
 
-    def _near(self, stats: Array) -> Iterator[int]:
-        for i in self._by_size.get(int(stats[NUMEL]), ()):
-            held = self._trace().parameter_stats[i][MAGNITUDE]
-            if abs(held - stats[MAGNITUDE]) <= 2e-3 * max(held, stats[MAGNITUDE]):
-                yield i
+    def _close(self, stats: Array) -> list[int]:
+        """The parameters whose elements these are, in any order."""
+        size = int(stats[NUMEL])
+        numbers = self._by_size.get(size, [])
+        if size not in self._stats:
+            self._stats[size] = self._trace().parameter_stats[numbers]
+        return [numbers[place] for place in np.flatnonzero(close_rows(self._stats[size], stats, 1e-3))]
 
     def _one(self, found: list[int], rule: str) -> Owner | None:
         paths = {path for i in found for path in self._uses(i)}  # more than one: a shared module says too little
