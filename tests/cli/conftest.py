@@ -1,11 +1,13 @@
-"""A folder of its own for every test, and a small model in it."""
+"""A folder of its own for every test, a small model in it, and a way to run the command."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelexport.cli import modelexport as command
 from modelexport.passes.testing.text import read_text
 
 TEXT = """
@@ -29,3 +31,17 @@ def model(folder: Path) -> Path:
     path = Path("model.onnx")
     path.write_bytes(read_text(TEXT)[0].SerializeToString())
     return path
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs ``modelexport`` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return call

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from modelexport.cli import modelexport as command
 from modelexport.cli.schema import schema
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -47,19 +46,8 @@ def get_inputs():
     torch.manual_seed(1)
     return {"x": torch.randn(2, 5, 8), "scale": torch.rand(1)}
 """
+pytestmark = pytest.mark.usefixtures("folder")
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], folder: Path) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])

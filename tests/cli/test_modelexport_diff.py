@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from modelexport.cli import modelexport as command
 from modelexport.cli.schema import schema
 from modelexport.passes.testing import make_model
 
@@ -27,17 +26,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], folder: Path) -> Run:
+def run(run: Run, folder: Path) -> Run:
     Path("a.onnx").write_bytes(make_model(TEXT).proto.SerializeToString())
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
+    return run
 
 
 def edited(old: str, new: str) -> None:

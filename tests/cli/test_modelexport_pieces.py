@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 
-from modelexport.cli import modelexport as command
 from modelexport.cli.schema import schema
 from modelexport.ir import load_model
 from modelexport.ir.io.embedded_tags import packed_tables, pipeline_of
@@ -37,18 +36,6 @@ def model(folder: Path) -> Path:
     PassManager(Pipeline.parse("htp")).run(found)
     Path("m.onnx").write_bytes(to_bytes(found))
     return Path("m.onnx")
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_a_piece_with_its_tags(run: Run, model: Path) -> None:

@@ -28,20 +28,6 @@ def model(tmp_path: Path) -> Path:
 Run = Any
 
 
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
-
-
 def test_every_command_has_help_with_examples(run: Run) -> None:
     listed = run("--help")[1]
     for name, line in command.COMMANDS.items():

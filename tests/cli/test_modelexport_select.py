@@ -15,7 +15,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
 from tagged import plain_model, tagged_file
 
-from modelexport.cli import modelexport as command
 from modelexport.cli.schema import schema
 from modelexport.core.selection import Selection, Selector, SelectorError, select
 from modelexport.core.selection_formats import FORMATS, NamelessError
@@ -23,20 +22,6 @@ from modelexport.ir import load_model
 from modelexport.ir.errors import ConfigError, NothingSelectedError
 
 Run = Any
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
