@@ -137,24 +137,25 @@ def _modules(
     sums: Mapping[str, float],
     first: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    totals: Counter[str] = Counter()
-    sure: dict[str, float] = {}
-    for path, count in paths.items():
-        current: str | None = path
-        while current is not None:
-            totals[current] += count
-            sure[current] = sure.get(current, 0.0) + sums.get(path, 0.0)
-            current = table.parent(current)
+    order = module_order(table, first)
+    parents = {path: table.parent(path) for path in order}
+    totals: Counter[str] = Counter(paths)
+    sure = dict(sums)
+    for path in reversed(order):  # what is in a module comes behind it
+        above = parents[path]
+        if above is not None and path in sure:
+            totals[above] += totals[path]
+            sure[above] = sure.get(above, 0.0) + sure[path]
     rows: list[dict[str, Any]] = []
     tagged = paths.total()
-    for path in module_order(table, first):
-        module = table[path]
+    for path in order:
+        module, parent = table[path], parents[path]
         rows.append(
             {
                 "path": shown(path),
                 "class": shown(module.cls),
                 "tag": shown(tags[path]),
-                "parent": None if (parent := table.parent(path)) is None else shown(parent),
+                "parent": None if parent is None else shown(parent),
                 "calls": module.calls,
                 "nodes": paths[path],
                 "total_nodes": totals[path],

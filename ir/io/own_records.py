@@ -13,7 +13,7 @@ from modelexport.ir.node import Node
 
 _TAG, _PATH, _SOURCE, _RULE, _CONFIDENCE = embedded_tags.NODE_KEYS
 _OWN = frozenset((*embedded_tags.NODE_KEYS, embedded_tags.MODEL))
-_Bearers = list[tuple[Record, list[Node]]]
+Bearers = list[tuple[Record, list[Node]]]
 
 
 def take_tags(model: Model, by: str, warnings: list[str], *, whole: bool = False) -> bool:
@@ -28,8 +28,8 @@ def take_tags(model: Model, by: str, warnings: list[str], *, whole: bool = False
         Whether any node had a tag.
     """
     modules = modules_of_whole(model)
-    reader = _OwnRecords(None, modules or ())
-    bearers = _bearers(model, reader) if modules is not None else None
+    reader = _OwnRecords(None)
+    bearers = None if modules is None else _whole(model, modules)
     if modules is None or bearers is None:  # merged, or some nodes have no tag of their own: the table may know
         if whole:
             return False
@@ -50,7 +50,17 @@ def take_tags(model: Model, by: str, warnings: list[str], *, whole: bool = False
     return bool(bearers)
 
 
-def _bearers(model: Model, read: _OwnRecords) -> _Bearers | None:
+def whole_records(model: Model) -> Bearers | None:
+    """The tags of a file in which every node has one of its own, each with its nodes; None for any other file."""
+    modules = modules_of_whole(model)
+    return None if modules is None else _whole(model, modules)
+
+
+def _whole(model: Model, modules: Sequence[Module]) -> Bearers | None:
+    return _bearers(model, _OwnRecords(None, modules))
+
+
+def _bearers(model: Model, read: _OwnRecords) -> Bearers | None:
     """Records and the nodes that have them; None where only tags of nodes were to be read, and one has none."""
     found: dict[int, tuple[Record, list[Node]]] = {}  # by id: hashing a record for each node is slow
     for node in model.nodes():
