@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from modelexport.core import selection_formats
 from modelexport.ir.errors import NothingSelectedError, SelectorError
 from modelexport.ir.model import Model
 from modelexport.passes.pipeline.attributed import attribute, attributed_model
+from modelexport.passes.selection import formats
 from modelexport.passes.selection import selection as passes_selection
 from modelexport.passes.selection.selection import Selector
 
@@ -46,7 +46,7 @@ class Selection(passes_selection.Selection):
             ConfigError: there is no such format.
             NamelessError: the format knows nodes by name, and a selected node has none of its own.
         """
-        return selection_formats.formatted(self, form, include=include, precision=precision, text=self.text)
+        return formats.formatted(self, form, include=include, precision=precision, text=self.text)
 
 
 def select(model: str | PathLike[str] | Model, *selectors: str | Selector, allow_empty: bool = False) -> Selection:

@@ -17,9 +17,9 @@ from tagged import plain_model, tagged_file
 
 from modelexport.cli.schema import schema
 from modelexport.core.selection import Selection, Selector, SelectorError, select
-from modelexport.core.selection_formats import FORMATS, NamelessError
 from modelexport.ir import load_model
 from modelexport.ir.errors import ConfigError, NothingSelectedError
+from modelexport.passes.selection.formats import FORMATS, NamelessError
 
 Run = Any
 

@@ -55,7 +55,7 @@ def command(
       modelexport select model.onnx 'op:MatMul and not path:encoder.layer.11' --format table
       modelexport select model.onnx 'confidence<0.5' --count
     """
-    from modelexport.core.selection_formats import INCLUDING
+    from modelexport.passes.selection.formats import INCLUDING
 
     if include and fmt not in INCLUDING:
         raise click.UsageError(f"--include belongs to --format {' and '.join(INCLUDING)}")
@@ -95,7 +95,7 @@ def _select(
             return code
         chosen = select(found, *selectors, allow_empty=True)
     if fmt == "json" and not count:
-        from modelexport.core.selection_formats import document_text
+        from modelexport.passes.selection.formats import document_text
 
         _put(document_text(chosen, chosen.text), output)
     else:
@@ -105,8 +105,8 @@ def _select(
 
 
 def _text(chosen: Selection, fmt: str, include: bool, precision: str) -> str:
-    from modelexport.core.selection_formats import BY_NAME, LISTS
     from modelexport.ir.text import shown
+    from modelexport.passes.selection.formats import BY_NAME, LISTS
 
     if fmt == "table":
         return _table(chosen)
