@@ -51,6 +51,7 @@ CHOSEN: dict[str, float] = {
     "scheme-tensorflow-helper": 0.5,
     "scheme-tflite": 0.93,
     "table-prefix": 0.95,
+    "value-readers": 0.99,
     "weight-merged": 0.8,
     "weight-rows": 0.9,
     "weight-value": 0.975,

@@ -24,6 +24,7 @@ class Answer:
 
     Attributes:
         sure: whether value and neighbourhood both identify the event, so that a name that says otherwise is wrong.
+        recognised: share of the graph's telling values that the run has too.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Answer:
     confidence: float
     evidence: tuple[str, ...] = ()
     sure: bool = False
+    recognised: float = 0.0
 
 
 def answers(target: View, trace: Trace, rtol: float) -> tuple[dict[int, Answer], dict[str, float]]:
@@ -43,18 +45,28 @@ def answers(target: View, trace: Trace, rtol: float) -> tuple[dict[int, Answer],
         if view.example != _example(target, trace):
             continue
         matcher = Matcher(target, view, rtol)
-        found = matcher.run()
-        same = sum(hit.same_op and (hit.alike or hit.named) for hit in found.values())
+        matched = matcher.run()
+        same = sum(hit.same_op and (hit.alike or hit.named) for hit in matched.values())
         size = max(1, sum(map(bool, matcher.t.makes)))
-        share = (same if matcher.twin else 0.5 * len(found)) / size + _common_names(target, view)
+        share = (same if matcher.twin else 0.5 * len(matched)) / size + _common_names(target, view)
         runs.append((share, matcher, view))
         shares[f"{view.kind} {number}"] = round(share, 4)
+    shared: set[int] = set()
     for share, matcher, view in sorted(runs, key=lambda run: -run[0]):
-        for node, answer in _answers(matcher, view, trace, table, share).items():
+        found = _answers(matcher, view, trace, table, share)
+        for node, answer in found.items():
             held = best.get(node)
+            if node in shared and not answer.sure:
+                continue
             if held is None or (held.confidence < DOUBT and answer.confidence > held.confidence):
                 best[node] = answer
+        if share >= CLOSE and matcher.twin:  # what its exporter made for several modules is none's
+            shared |= {node for node, hit in matcher.found.items() if node not in found and _is_same(hit)}
     return best, shares
+
+
+def _is_same(hit: Found) -> bool:
+    return _strength(hit) in ("named", "same")
 
 
 def _common_names(target: View, view: View) -> float:
@@ -93,7 +105,7 @@ def _answers(matcher: Matcher, view: View, trace: Trace, table: ModuleTable, sha
             evidence = tuple(f"{view.kind}#{e} {matcher.s.op[e]}" for e in events[:2])
         rule = kind + strength
         rules[rule] += 1
-        result[node] = Answer(path, rule, confidence(rule), evidence, sure)
+        result[node] = Answer(path, rule, confidence(rule), evidence, sure, matcher.recognised)
     return result
 
 

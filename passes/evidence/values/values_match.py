@@ -46,13 +46,17 @@ class Found:
 
 
 class Matcher:
-    """Matches ``target`` with ``source``; ``found[event of target]`` is the result."""
+    """Matches ``target`` with ``source``; ``found[event of target]`` is the result.
+
+    ``recognised`` is the share of the target's telling values that the source has too.
+    """
 
     def __init__(self, target: View, source: View, rtol: float) -> None:
         self.t, self.s = Side(target), Side(source)
         self.rich = classify(self.t, self.s, rtol)
         self.twin = source.kind != "eager"
-        if coverage(self.t, self.s, self.rich) < POOR:
+        self.recognised = coverage(self.t, self.s, self.rich)
+        if self.recognised < POOR:
             classify_roughly(self.t, self.s, self.rich)
         self.found: dict[int, Found] = {}
         self.bounds: list[tuple[int, int]] = []
