@@ -66,7 +66,7 @@ def for_dynamo(model: torch.nn.Module, inputs: Inputs, options: Mapping[str, Any
     if axes:
         given["dynamic_shapes"] = _shapes(model, inputs, axes, names, given.get("input_names") or ())
     elif isinstance(shapes, Mapping):
-        order = [name for name in _bound(model, inputs) if name in shapes]
+        order = [name for name in bound(model, inputs) if name in shapes]
         given["dynamic_shapes"] = {**{name: shapes[name] for name in order}, **shapes}
     return inputs, given
 
@@ -77,7 +77,7 @@ def _shapes(
     """Shapes by parameter, in the structure of its value, from axes by ONNX name."""
     onnx = iter(given) if inputs.args else iter(())
     found: dict[str, Any] = {}
-    for parameter, value in _bound(model, inputs).items():
+    for parameter, value in bound(model, inputs).items():
         own = _leaf_names(parameter, value, inputs)
 
         def entry(own: Iterator[str] = own, parameter: str = parameter) -> Any:
@@ -114,7 +114,7 @@ def _leaf_names(parameter: str, value: Any, inputs: Inputs) -> Iterator[str]:
         yield from (f"{parameter}.{position}" for position, _ in enumerate(tensors_of(value)))
 
 
-def _bound(model: torch.nn.Module, inputs: Inputs) -> dict[str, Any]:
+def bound(model: torch.nn.Module, inputs: Inputs) -> dict[str, Any]:
     """Values by parameter of forward, in its order; what ``*args`` and ``**kwargs`` take is under their names."""
     try:
         return dict(inspect.signature(model.forward).bind_partial(*inputs.args, **inputs.kwargs).arguments)

@@ -123,7 +123,7 @@ def _program(model: torch.nn.Module, inputs: Inputs, given: dict[str, Any], mark
                 return torch.onnx.export(model, args, kwargs=inputs.kwargs or None, dynamo=True, **given)
         except Exception as error:  # torch and user code may raise anything; it is chained and told
             told = reason(error, model)
-            raise ExportError(f"the dynamo exporter failed: {told}{remedy(model, inputs, told)}") from error
+            raise ExportError(f"the dynamo exporter failed: {told}{remedy(model, inputs, told, given)}") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _OBJECT = re.compile(r"<([\w.]+?)(?: object)? at 0x[0-9a-fA-F]+>")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _TENSOR = re.compile(r"tensor\(\s*[\[\d-][^()]*\)")
 _NUMBERS = re.compile(r"^[\s\d.eE+,\[\]()-]*\d[\s\d.eE+,\[\]-]*$")
+_NODE = re.compile(r"Error when (translating node .*?)\. See the stack", re.DOTALL)
 _SHAPE = re.compile(r"^\[ torch\.\w+\{[\d,]*\} \]$")
 
 
@@ -31,10 +32,12 @@ def first_line(error: BaseException) -> str:
 
 def reason(error: BaseException, model: object = None) -> str:
     """The error below the wrappers of the exporters, which only say that a step failed; whether it is the model's."""
-    inner = error
+    inner, where = error, ""
     while inner.__cause__ is not None and type(inner).__module__.startswith(_WRAPPERS):
+        at = _NODE.match(str(inner))
+        where = f" ({' '.join(at[1].split())})" if at is not None else where
         inner = inner.__cause__
-    told = first_line(inner)
+    told = first_line(inner) + where[:LIMIT]
     return f"{type(model).__name__}: forward failed: {told}" if model is not None and _called(inner, model) else told
 
 

@@ -66,7 +66,7 @@ def export_torchscript(
                 torch.onnx.export(model, args, sink, dynamo=False, **given)  # type: ignore[arg-type]
         except Exception as error:  # torch and user code may raise anything; it is chained and told
             told = reason(error, model)
-            raise ExportError(f"the TorchScript exporter failed: {told}{remedy(model, inputs, told)}") from error
+            raise ExportError(f"the TorchScript exporter failed: {told}{remedy(model, inputs, told, given)}") from error
     proto = onnx.ModelProto.FromString(sink.take())
     found = inputs_to_initializers(proto, parameters) if apart else lifted(proto) if wants_weights else {}
     if given.get("verbose"):

@@ -207,6 +207,12 @@ def pipeline_of(metadata: Mapping[str, str]) -> str | None:
     return next((metadata[key] for key in own_keys(metadata) if key.startswith(PIPELINE)), None)
 
 
+def is_of_several(metadata: Mapping[str, str]) -> bool:
+    """Whether more than one model that was tagged is in the file, with a table or without, as each one's pipeline
+    tells."""
+    return sum(key.startswith(PIPELINE) for key in own_keys(metadata)) > 1
+
+
 def packed_tables(metadata: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Digest, packed modules and packed nodes of every table in a model's metadata."""
     digests = [key[len(MODULES) :] for key in own_keys(metadata) if key.startswith(MODULES)]

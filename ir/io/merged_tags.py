@@ -111,7 +111,7 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
             warnings.append(f"ignored the embedded table: {error}")
             found[digest] = None
     tags: dict[str, dict[str, str]] = {}  # of nodes without a table: by digest, then by path
-    if len(found) != 1 or None in found.values():
+    if len(found) != 1 or None in found.values() or embedded_tags.is_of_several(model.metadata):
         for node in _tellers(model):
             held = _carried(node)
             if held is not None and found.get(held[1].get(embedded_tags.MODEL, "")) is None:
@@ -142,7 +142,7 @@ def modules_of_whole(model: Model) -> list[Module] | None:
     The rows of its nodes are neither checked nor kept: for who reads the tags that nodes carry themselves.
     """
     packed = embedded_tags.packed_tables(model.metadata)
-    if len(packed) != 1:
+    if len(packed) != 1 or embedded_tags.is_of_several(model.metadata):
         return None
     budget = embedded_tags.table_budget(model)
     try:

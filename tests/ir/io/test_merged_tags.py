@@ -75,6 +75,16 @@ def test_two_tagged_models_merge_and_each_hangs_under_its_prefix(strip: bool) ->
     assert paths(retagged(bare(whole) if strip else whole)) == _BOTH
 
 
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_model_without_a_table_hangs_under_its_prefix_beside_one_with_a_table(lacking: int) -> None:
+    models = [tagged(_ENC), tagged(_DEC)]
+    for entry in [entry for entry in models[lacking].metadata_props if entry.key.startswith(("htp.mod", "htp.nod"))]:
+        models[lacking].metadata_props.remove(entry)
+    names = [(models[0].graph.output[0].name, models[1].graph.input[0].name)]
+    whole = compose.merge_models(*models, io_map=names, prefix1="enc_", prefix2="dec/")
+    assert paths(retagged(whole)) == _BOTH
+
+
 def test_a_model_without_a_prefix_hangs_under_the_name_of_its_graph() -> None:
     whole = merged("", "dec/")
     assert paths(retagged(whole)) == {
