@@ -12,9 +12,11 @@ from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.trace_file import load_trace, save_trace
 from modelexport.passes import PassManager, Pipeline
 from modelexport.passes.evidence.values.fingerprints import close, fingerprint, is_rich, similarity
+from modelexport.passes.evidence.values.run_votes import Answer
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.running.graph_values import fit_inputs, run_graph
-from modelexport.passes.value_attribution import ValueAttribution
+from modelexport.passes.testing import make_model
+from modelexport.passes.value_attribution import ValueAttribution, apply, follow_readers
 
 
 class Block(torch.nn.Module):
@@ -314,3 +316,36 @@ def test_inputs_fit_by_name_then_by_type_and_shape(exported):
     feeds, problems = fit_inputs(model, {"ids": np.zeros((2, 3), np.int64), "x": array})
     assert list(feeds) == ["renamed"] and feeds["renamed"].dtype == np.float32 and problems == []
     assert fit_inputs(model, {"ids": np.zeros((2, 3), np.int64)})[1] == ["input 'renamed': no traced input fits it"]
+
+
+@pytest.mark.parametrize("also_elsewhere", [False, True])
+def test_rule_value_readers(also_elsewhere):
+    """A constant that was named like its readers goes where they all went."""
+    text = """
+        agraph (float[2] X) => (float[2] Z) {
+            ["/a/Constant"] c = Constant <value = float {2}> ()
+            ["/a/Mul"] m = Mul (X, c)
+            ["/a/Mul_1"] n = Mul (m, c)
+            ["/Constant"] d = Constant <value = float {3}> ()
+            ["/a/Add"] Z = Add (n, d)
+        }
+    """
+    model = make_model(text)
+    nodes = {node.name: node for node in model.nodes()}
+    for node in nodes.values():
+        node.attribute_to(Attribution("a" if "/a/" in node.name else "", Source.SCOPE, "node-name", 0.99, by="test"))
+    readers = ["/a/Mul", "/a/Mul_1", "/a/Add"][: 3 if not also_elsewhere else 1]
+    best = {nodes[name]: Answer("a.fc", "twin-same", 0.99, (), True) for name in readers}
+    ctx = PassContext()
+    _, replaced = apply(best, ctx)
+    changed = follow_readers(model, replaced, ctx)
+    constant = nodes["/a/Constant"].attribution
+    if also_elsewhere:
+        assert changed == 0 and constant.path == "a"
+    else:
+        assert changed == 1 and (constant.path, constant.rule, constant.evidence) == (
+            "a.fc",
+            "value-readers",
+            ("m", "n"),
+        )
+    assert nodes["/Constant"].attribution.path == ""

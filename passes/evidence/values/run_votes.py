@@ -60,7 +60,7 @@ def answers(target: View, trace: Trace, rtol: float) -> tuple[dict[int, Answer],
                 continue
             if held is None or (held.confidence < DOUBT and answer.confidence > held.confidence):
                 best[node] = answer
-        if share >= CLOSE and matcher.twin:  # what its exporter made for several modules is none's
+        if share >= CLOSE and view.kind == "torchscript":  # what it left open was made for several modules
             shared |= {node for node, hit in matcher.found.items() if node not in found and _is_same(hit)}
     return best, shares
 
