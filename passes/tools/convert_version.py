@@ -43,12 +43,13 @@ class ConvertVersion(ToolPass):
 
     def apply(self, given: Handover, names: dict[str, list[str]]) -> onnx.ModelProto:
         """See the class."""
+        proto = given.without_data()
         if self.engine == "onnx":
             import onnx.version_converter
 
-            made: onnx.ModelProto = onnx.version_converter.convert_version(given.proto, self.opset)
+            made: onnx.ModelProto = onnx.version_converter.convert_version(proto, self.opset)
             return made
         from onnxscript import version_converter
 
-        version_converter.convert_version(given.proto, self.opset)
-        return given.proto
+        version_converter.convert_version(proto, self.opset)
+        return proto

@@ -74,6 +74,10 @@ class Handover:
         """What a tool is given that takes both: the model, or its file where it is large."""
         return self.file() if self.large else self.proto
 
+    def without_data(self) -> onnx.ModelProto:
+        """The model for a tool that computes with no large weight; those of a large one stay in its folder."""
+        return onnx.load(self.file(), load_external_data=False) if self.large else self.proto
+
     def target(self, name: str = "result.onnx") -> str:
         """Where a tool may write."""
         return str(self.folder / name)

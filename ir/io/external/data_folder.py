@@ -80,10 +80,10 @@ def settle(proto: onnx.ModelProto, home: DataFolder, limit: int) -> Model:
     holder.data_home = home
     weights = Weights(holder)
     outside = list(external_tensors(proto))
-    if not outside and proto.ByteSize() <= limit:
+    inline = sum(len(tensor.raw_data) for tensor in all_tensors(proto))
+    if not outside and inline <= limit and proto.ByteSize() <= limit:  # which fails where it is above 2 GB
         holder.data_home = None
         return holder
-    inline = sum(len(tensor.raw_data) for tensor in all_tensors(proto))
     if inline + sum(weights.size(tensor) for tensor in outside) <= limit:
         for tensor in outside:
             put_inside(tensor, weights)
