@@ -14,7 +14,7 @@ class Gated(torch.nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gates = torch.nn.ModuleList(torch.nn.Linear(width, 2 * width) for _ in range(4))
+        self.gates = torch.nn.ModuleList(torch.nn.Linear(width, 2 * width) for _ in range(8))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for gate in self.gates:
@@ -35,6 +35,20 @@ class Joined(torch.nn.Module):
         weights = torch.softmax(self.query(x) @ self.key(x).transpose(-1, -2), dim=-1)
         y: torch.Tensor = x + self.out(weights @ self.value(x))
         return y
+
+
+class Activated(torch.nn.Module):
+    """Activations of one operator that optimisers divide in two."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = torch.nn.Linear(width, width)
+        self.acts = torch.nn.ModuleList(torch.nn.Hardswish() for _ in range(5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for act in self.acts:
+            x = act(x)
+        return self.scale(x)
 
 
 class Convolved(torch.nn.Module):
@@ -85,6 +99,7 @@ def _stack(make: Callable[[], torch.nn.Module], *shape: int) -> tuple[torch.nn.M
 
 
 MODELS = {
+    "deep-activated": lambda: _stack(lambda: Activated(16), 2, 5, 16),
     "deep-gated": lambda: _stack(lambda: Gated(16), 2, 5, 16),
     "deep-joined": lambda: _stack(lambda: Joined(16), 2, 5, 16),
     "deep-convolved": lambda: _stack(lambda: Pair(16), 2, 16, 8, 8),

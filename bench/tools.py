@@ -12,8 +12,9 @@ apart from the code under test:
 - one with its activation in it is from the module that made the value which its result is named after;
 - any other new node is from the module (the common one of several) whose weights it reads, where each of these had
   readers of one module only. Where it reads none, it is from the module of the same place among the operators of its
-  type, if these depend on each other in one order, before and after; else from that which made what its readers had in
-  its place; else from the one module that makes all it reads and reads all it makes.
+  type (or of those of which its type is made), if these depend on each other in one order, before and after; else from
+  that which made what its readers had in its place; else from the one module that makes all it reads and reads all it
+  makes.
 
 ``--deep`` adds plain networks of many equal blocks, for the kinds of new nodes that few architectures show, and
 TorchScript's old opset for the adapters of a converter. ``--write`` puts the share of right tags of every rule into
@@ -30,6 +31,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "accuracy"))
 import cases
@@ -72,6 +74,11 @@ OLD_TOOLS = ("convert-version{opset=13}", "convert-version{opset=18}")  # of Tor
 FEW, PRIOR = 20, 4.0  # fewer judged nodes measure nothing; so many at the mean share are added to each rule's
 WRITTEN = Path(__file__).parents[1] / "passes" / "tools" / "confidence.json"
 FORMS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
+MADE_OF = {
+    "HardSigmoid": ("HardSwish",),
+    "QuickGelu": ("Sigmoid",),
+    "Gelu": ("Erf",),
+}  # what merged or divided nodes are of
 _SUFFIXES = ("_DequantizeLinear_Output", "_QuantizeLinear_Output", "_QuantizeLinear_Input", "_quantized")
 
 
@@ -115,7 +122,7 @@ class Before:
         self.names: dict[str, onnx.NodeProto] = {}
         self.outputs: dict[str, onnx.NodeProto] = {}
         self.makers: dict[str, str] = {}
-        self.readers: dict[str, list[str]] = {}
+        self.readers: dict[str, list[str | None]] = {}  # None for one that truth does not know
         self.weights = {tensor.name for tensor in proto.graph.initializer}
         self.inputs = {value.name for value in proto.graph.input} - self.weights
         for node in truth.nodes_of(proto.graph):
@@ -126,8 +133,8 @@ class Before:
             path_of = known.get(node.output[0]) if node.output else None
             if path_of is not None:
                 self.makers.update(dict.fromkeys(node.output, path_of))
-                for value in node.input:
-                    self.readers.setdefault(value, []).append(path_of)
+            for value in node.input:
+                self.readers.setdefault(value, []).append(path_of)
 
     def value(self, name: str) -> str:
         """The value of the export that ``name`` is made from; "" for none."""
@@ -203,22 +210,27 @@ def right(
 ) -> tuple[str, str | None]:
     """Kind of a new node, and the module it is from where that is known."""
     if node.op_type in FORMS and node.input[0] in weights:
-        paths = [path for value in node.output for path in read_by(before, value, readers)]
-        known = [path for path in paths if path is not None]
-        return "weight", common(known, before.containers) if known and len(known) == len(paths) else None
+        return "weight", around(before, [path for value in node.output for path in read_by(before, value, readers)])
     if node.op_type in FORMS:
         value = before.value(node.input[0])
         if value in before.inputs:
-            return "value", common(before.readers[value], before.containers) if before.readers.get(value) else None
+            return "value", around(before, before.readers.get(value, ()))
         return "value", before.makers.get(value)
-    if any(attribute.name == "activation" for attribute in node.attribute):  # the value it makes is the activation's
-        return "other", before.makers.get(before.value(node.output[0].removesuffix("_nchwc")))
-    owners = [set(before.readers.get(value, ())) for value in node.input if value in before.weights]
-    if owners and all(len(paths) == 1 for paths in owners):
-        return "other", common([path for paths in owners for path in paths], before.containers)
-    old_chain, new_chain = chain(before.nodes, node.op_type), chain(nodes, node.op_type)
-    if old_chain and len(old_chain) == len(new_chain) and node in new_chain:
-        return "other", before.known.get(old_chain[new_chain.index(node)].output[0])
+    named = before.outputs.get(node.name.removesuffix("_nchwc"))
+    if named is not None and any(entry.s.decode() == named.op_type for entry in node.attribute if entry.s):
+        return "other", before.known.get(named.output[0])  # the value it makes is the activation's
+    owners = [
+        set(before.readers.get(value, ()))
+        for value in node.input
+        if value in before.weights and len(readers[value]) <= len(before.readers.get(value, ()))  # not merged since
+    ]
+    if owners and all(len(paths) == 1 and None not in paths for paths in owners):
+        return "other", around(before, [path for paths in owners for path in paths])
+    new_chain = chain(nodes, node.op_type)
+    for op_type in (node.op_type, *MADE_OF.get(node.op_type, ())):
+        old_chain = chain(before.nodes, op_type)
+        if old_chain and len(old_chain) == len(new_chain) and node in new_chain:
+            return "other", before.known.get(old_chain[new_chain.index(node)].output[0])
     if not any(value in weights for value in node.input):
         places = {
             before.makers.get(was)
@@ -230,14 +242,31 @@ def right(
         }
         if len(places) == 1 and None not in places:
             return "other", places.pop()
-    around = {before.makers.get(before.value(value)) for value in node.input if value and value not in weights}
+    made = {before.makers.get(before.value(value)) for value in node.input if value and value not in weights}
     after = set()
     for value in node.output:
         for reader in readers.get(value, ()):
             old = before.names.get(reader.name) or before.outputs.get(reader.output[0])
             after.add(before.known.get(old.output[0]) if old is not None else None)
-    paths_around = around | after
+    paths_around = made | after
     return "other", paths_around.pop() if len(paths_around) == 1 else None
+
+
+def around(before: Before, paths: Iterable[str | None]) -> str | None:
+    """The module around all of them; None where there are none or one is not known."""
+    known = list(paths)
+    return common([str(path) for path in known], before.containers) if known and None not in known else None
+
+
+def never_called(network: torch.nn.Module, inputs: dict[str, Any]) -> frozenset[str]:
+    """Modules that hold others and do not run themselves when the network does."""
+    called: set[torch.nn.Module] = set()
+    handles = [each.register_forward_pre_hook(lambda module, _: called.add(module)) for each in network.modules()]
+    with torch.no_grad():
+        network(**inputs)
+    for handle in handles:
+        handle.remove()
+    return frozenset(path for path, each in network.named_modules() if each not in called)
 
 
 def main() -> None:
@@ -293,8 +322,7 @@ def one(name: str, exporter: str, folder: Path, scores: dict[str, Score]) -> Non
             known = cases.json.loads(target.with_suffix(".json").read_text())
             network, inputs = models.get(name)
             example = variants.as_arrays(inputs)
-            forward = torch.nn.Module.forward
-            containers = frozenset(path for path, each in network.named_modules() if type(each).forward is forward)
+            containers = never_called(network, inputs)
             file = folder / "c.npz"
             np.savez(file, **example)
     except Exception as error:  # noqa: BLE001 - foreign exporters

@@ -76,17 +76,17 @@ class Before:
         old = _best(made, node) if made is not None else None
         if old is not None and name_decides(node.name, node.first_output):  # as where the file is read
             said = self.said(node)
-            if said is not None and said[1].path != _path(old):
+            if said is not None and _path(said[1]) != _path(old):
                 return None
         return old
 
-    def said(self, node: Node) -> tuple[str, Attribution] | None:
-        """What the name of a node says that it was made of, and where that was from."""
+    def said(self, node: Node) -> tuple[str, Node] | None:
+        """What the name of a node says that it was made of: the name or value, and the node of that."""
         name = node.name.removeprefix(_PREFIX)
         for said in (name, *shorter_names(name)) if name else ():
             found = self.by_name.get(said) or self.makers.get(said)
-            if found is not None and (attribution := _best(found, node).attribution) is not None:
-                return said, attribution
+            if found is not None and (best := _best(found, node)).attribution is not None:
+                return said, best
         return None
 
     def maker(self, value: str, node: Node) -> Attribution | None:
@@ -141,7 +141,8 @@ class _Carrier:
                 if old is None:
                     new.append((graph, node))
                     continue
-                self.gone.discard(old)
+                if old.op_type == node.op_type or old.name == node.name != "":  # else only its value is still there
+                    self.gone.discard(old)
                 self.report.kept += 1
                 if old.attribution is not None:
                     node.attribute_to(old.attribution)
@@ -221,14 +222,28 @@ class _Carrier:
     def _fused(self, graph: Graph, node: Node) -> None:
         """What its name says; else whose output it makes, under the old name or in the old place of a reader."""
         said = self.before.said(node)
-        if said is not None:
-            return self._give(node, said[1].path, "fused-name", said[0])
+        if said is not None and (origin := self._computing(node, said[1]).attribution) is not None:
+            return self._give(node, origin.path, "fused-name", said[0])
         for value in node.outputs:
             maker = self.before.maker(value, node) if value else None
             if maker is not None:
                 return self._give(node, maker.path, "fused-output", value)
         made = [old for value in node.outputs if value and (old := self._formerly(graph, value)) is not None]
         return self._common(node, made, "fused-output", "replaced")
+
+    def _computing(self, node: Node, named: Node) -> Node:
+        """Which one does what ``node`` does: ``named``, or where that was folded into the weights of an operator like
+        ``node`` which made what it read, that operator. One that does the other besides is from ``named``."""
+        if node.attributes.get("activation") in (named.op_type, named.op_type.encode()):
+            return named
+        found = named
+        while found.op_type != node.op_type:
+            read = (maker for value in found.inputs for maker in self.before.makers.get(value, ()))
+            made = [maker for maker in read if maker in self.gone and maker.attribution is not None]
+            if found not in self.gone or len(made) != 1:
+                return named
+            found = made[0]
+        return found
 
     def _formerly(self, graph: Graph, value: str) -> Node | None:
         """What made that which a kept reader of ``value`` read in the same place before, where that is gone."""

@@ -134,3 +134,21 @@ def test_a_value_reshaped_for_one_of_several_readers_is_that_readers() -> None:
     reshape = helper.make_node("Flatten", ["x"], ["flat"])
     found = _made(reshape, gemm, _reading(tail, "z", "p.b.bias"), source=(MATMUL, other, tail))
     assert (found.path, found.rule) == ("p.a", "replaced")
+
+
+@pytest.mark.parametrize(("options", "path"), [({}, "p.a"), ({"activation": "Mul"}, "p.b")])
+def test_an_operator_with_another_in_its_weights_is_from_its_own_module(options: dict[str, str], path: str) -> None:
+    """As where the tool keeps the operator's name. One that says what it does besides is from what its name says."""
+    scale = helper.make_node("Mul", [A, "p.b.bias"], [B], name="/p/b/Mul")
+    merged = helper.make_node("MatMul", ["x", "merged"], ["z"], name=f"{B}_nchwc", domain="com.microsoft", **options)
+    weight = helper.make_tensor("merged", 1, [2, 2], [1.0] * 4)
+    found = _made(merged, _reading(RELU, "z"), weights=(weight,), source=(MATMUL, scale, RELU))
+    assert (found.path, found.rule, found.evidence) == (path, "fused-name", (B,))
+
+
+def test_a_part_of_an_operator_that_a_tool_divides_is_from_its_module() -> None:
+    """Its value is still made, by an operator of another type; what only helps to make it is no neighbour's."""
+    swish = helper.make_node("HardSwish", [A], [B], name="/p/b/HardSwish")
+    parts = helper.make_node("HardSigmoid", [A], ["inner"]), helper.make_node("Mul", [A, "inner"], [B])
+    found = _made(*parts, MATMUL, RELU, source=(MATMUL, swish, RELU))
+    assert (found.path, found.rule, found.evidence) == ("p.b", "replaced", ("/p/b/HardSwish",))
