@@ -23,11 +23,12 @@ class Checked:
 class Written:
     """A model as it would be written, and what a check needs to know of it: the model itself may be let go."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, by_onnxruntime: bool = False) -> None:
         from modelexport.ir.io.writer import to_bytes
 
         self.data = to_bytes(model)
         self.unknown = _unknown_operators(model)
+        self.by_onnxruntime = by_onnxruntime
         self.base_dir = model.base_dir
         self.label = str(model.path or "the model")
 
@@ -35,20 +36,25 @@ class Written:
         """Check it.
 
         Operators that only onnxruntime defines in the default domain are unknown to onnx.checker: where there are any,
-        onnxruntime opens the model instead, or, where it is not installed, nothing is checked.
+        onnxruntime opens the model instead, or, where it is not installed, nothing is checked. Nodes that a tool of
+        onnxruntime's left out of order are for onnxruntime, which orders them itself: it opens the model then.
         """
         if self.unknown:
             return self._opened(f"onnx.checker does not know {', '.join(self.unknown)}")
         import onnx
 
+        problem = ""
         with contextlib.ExitStack() as stack:
             if self.base_dir is not None:  # where references to external data are relative to
                 stack.enter_context(contextlib.chdir(os.fspath(self.base_dir)))
             try:
                 onnx.checker.check_model(self.data)
             except (onnx.checker.ValidationError, ValueError) as error:
-                return Checked(" ".join(str(error).split()))
-        return Checked()
+                problem = " ".join(str(error).split())
+        if self.by_onnxruntime and problem.startswith(_UNSORTED):
+            found = self._opened("onnx.checker wants nodes in order, which the pass sort-nodes puts them into")
+            return found if found.by == "onnxruntime" else Checked(problem)
+        return Checked(problem)
 
     def _opened(self, reason: str) -> Checked:
         from modelexport.ir.errors import InputError
@@ -63,9 +69,9 @@ class Written:
         return Checked(by="onnxruntime", note=f"{reason}: opened with onnxruntime instead")
 
 
-def check_model(model: Model) -> Checked:
-    """Check ``model`` as it would be written."""
-    return Written(model).check()
+def check_model(model: Model, *, by_onnxruntime: bool = False) -> Checked:
+    """Check ``model`` as it would be written; ``by_onnxruntime`` says that one of its tools was at work."""
+    return Written(model, by_onnxruntime=by_onnxruntime).check()
 
 
 def _unknown_operators(model: Model) -> list[str]:
@@ -76,5 +82,6 @@ def _unknown_operators(model: Model) -> list[str]:
     return sorted(found & _ONLY_IN_ONNXRUNTIME - known)
 
 
+_UNSORTED = "Nodes in a graph must be topologically sorted"
 # Operators that onnxruntime's optimisers make in the default domain, where onnx has none of that name.
 _ONLY_IN_ONNXRUNTIME = frozenset({"SimplifiedLayerNormalization", "SimplifiedLayerNormalizationGrad"})

@@ -144,9 +144,9 @@ def _shape(info: onnx.ValueInfoProto | None) -> str:
 def panel(found: list[Box], left: float, top: float) -> tuple[list[str], float, float]:
     """Boxes in rows by how far they are from the inputs; their shapes, the width and the height."""
     maker = {value: index for index, box in enumerate(found) for value in box.makes}
-    rows: list[int] = []
-    for box in found:
-        rows.append(1 + max((rows[maker[value]] for value in box.reads if value in maker), default=-1))
+    rows = [0] * len(found)
+    for _ in found:  # the nodes may be in any order
+        rows = [1 + max((rows[maker[value]] for value in box.reads if value in maker), default=-1) for box in found]
     last = max(rows)
     rows = [last if box.lines[0].startswith("output ") else row for box, row in zip(found, rows, strict=True)]
     members = [[index for index, row in enumerate(rows) if row == number] for number in range(last + 1)]

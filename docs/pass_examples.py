@@ -51,6 +51,17 @@ g (float[2,4] x) => (float[2,4] y)
     ["/head/MatMul"] y = MatMul (b, "head.w")     # scope: head
 }
 """
+SHARED = """
+# module: . my.Net
+# module: enc my.Encoder
+# module: head torch.nn.Linear
+g (float[2,4] x) => (float[2,4] y)
+{
+    ["/enc/Relu"] a = Relu (x)                  # scope: enc
+    ["/enc/Mul"] b = Mul (a, a)                 # scope: enc
+    ["/head/Mul"] y = Mul (b, a)                # scope: head
+}
+"""
 GAPS = """
 # module: . my.Net
 # module: enc my.Encoder
@@ -190,6 +201,7 @@ EXAMPLES: dict[str, Example] = {
     "node-naming": Example(UNNAMED, "node-naming", show=("names",)),
     "layer-annotation": Example(UNNAMED, "layer-annotation{depth=1}", show=("metadata",)),
     "drop-value-info": Example(WITH_SHAPES, "drop-value-info", show=("shapes",)),
+    "sort-nodes": Example(SHARED, "sort-nodes", first='float16{keep-io=true block="op:Mul"}', show=("names",)),
     "ort-optimize": Example(FUSIBLE, "ort-optimize{level=extended}", show=("names",)),
     "ort-transformers": Example(GELU, "ort-transformers{model-type=bert}", show=("names",)),
     "onnxslim": Example(FUSIBLE, "onnxslim", show=("names",)),

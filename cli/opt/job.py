@@ -83,7 +83,7 @@ class Job:
             from modelexport.frontend.export.auxiliary import log_auxiliary
 
             log_auxiliary(model)
-        problems = [str(finding) for finding in run.findings] + self._checker_problems(model)
+        problems = [str(finding) for finding in run.findings] + self._checker_problems(model, run)
         for problem in problems:
             out.say(f"error: {out.one_line(problem)}")
         refused = bool(problems) and not self.options.keep_going
@@ -139,12 +139,13 @@ class Job:
 
     # The result
 
-    def _checker_problems(self, model: Model) -> list[str]:
+    def _checker_problems(self, model: Model, run: RunReport) -> list[str]:
         if not self.options.check:
             return []
         from modelexport.cli.checking import check_model
 
-        found = check_model(model)
+        tools = [str(each.result.notes.get("tool", "")) for each in run.runs]
+        found = check_model(model, by_onnxruntime=any(tool.startswith("onnxruntime") for tool in tools))
         if found.note and not self.options.quiet:
             out.say(f"note: {found.note}")
         return [f"{found.by}: {found.problem}"] if found.problem else []

@@ -34,6 +34,7 @@ PASSES: dict[str, str] = {
     "node-naming": "modelexport.passes.rewriting.node_naming:NodeNaming",
     "layer-annotation": "modelexport.passes.layer_annotation:LayerAnnotation",
     "drop-value-info": "modelexport.passes.rewriting.drop_value_info:DropValueInfo",
+    "sort-nodes": "modelexport.passes.rewriting.sort_nodes:SortNodes",
     "ort-optimize": "modelexport.passes.tools.ort_optimize:OrtOptimize",
     "ort-transformers": "modelexport.passes.tools.ort_transformers:OrtTransformers",
     "onnxslim": "modelexport.passes.tools.onnxslim:Onnxslim",
