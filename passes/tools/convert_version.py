@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx
+import onnx.defs
 
 from modelexport.passes.tools.base import ToolPass
 from modelexport.passes.tools.handover import Handover, require
@@ -31,6 +32,9 @@ class ConvertVersion(ToolPass):
     def __post_init__(self) -> None:
         if self.opset < 1:
             raise ValueError(f"opset={self.opset} is below 1")
+        newest = onnx.defs.onnx_opset_version()
+        if self.opset > newest:
+            raise ValueError(f"opset={self.opset} is above {newest}, the newest that onnx {onnx.__version__} knows")
 
     def check_ready(self) -> None:
         """Raises MissingExtraError where the engine is not installed."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx
 
+from modelexport.ir.errors import ConfigError
 from modelexport.passes.tools.base import ToolPass
 from modelexport.passes.tools.handover import Handover
 
@@ -41,7 +42,10 @@ class OrtTransformers(ToolPass):
 
     def apply(self, given: Handover, names: dict[str, list[str]]) -> onnx.ModelProto:
         """See the class."""
-        from onnxruntime.transformers.optimizer import optimize_model  # type: ignore[import-untyped]
+        from onnxruntime.transformers.optimizer import MODEL_TYPES, optimize_model  # type: ignore[import-untyped]
 
+        if self.model_type is not None and self.model_type not in MODEL_TYPES:  # onnxruntime would do nothing
+            known = ", ".join(sorted(MODEL_TYPES))
+            raise ConfigError(f"{self.name}: model-type {self.model_type!r} is unknown to onnxruntime; it has: {known}")
         made: onnx.ModelProto = optimize_model(given.file(), **self.given_options()).model
         return made

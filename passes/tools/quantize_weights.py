@@ -10,6 +10,8 @@ import onnx
 from modelexport.passes.tools.handover import Handover
 from modelexport.passes.tools.quantizing import Quantizing
 
+_BLOCKS = (16, 32, 64, 128, 256)  # those that onnxruntime has kernels for
+
 
 @dataclass(frozen=True)
 class QuantizeWeights(Quantizing):
@@ -17,7 +19,7 @@ class QuantizeWeights(Quantizing):
 
     Attributes:
         bits: bits of a weight.
-        block_size: weights that share a scale.
+        block_size: weights that share a scale: 16, 32, 64, 128 or 256.
         symmetric: whether there is no zero point.
         accuracy_level: type that products are computed in, 0 to 4; the runtime's choice unless given.
         include: selector of the only nodes to quantise.
@@ -40,6 +42,13 @@ class QuantizeWeights(Quantizing):
     accuracy_level: int | None = None
     include: str | None = None
     exclude: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.block_size is not None and self.block_size not in _BLOCKS:
+            raise ValueError(f"block_size={self.block_size} is none of {', '.join(map(str, _BLOCKS))}")
+        if self.accuracy_level is not None and not 0 <= self.accuracy_level <= 4:
+            raise ValueError(f"accuracy_level={self.accuracy_level} is not 0 to 4")
 
     def apply(self, given: Handover, names: dict[str, list[str]]) -> onnx.ModelProto:
         """See the class."""

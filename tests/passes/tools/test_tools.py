@@ -200,6 +200,25 @@ def test_a_selector_that_matches_nothing_is_an_error(option: str, folder: Path) 
         Pipeline.parse('float16{block="a and"}')
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("quantize-weights{block-size=0}", "block_size=0 is none of 16, 32, 64, 128, 256"),
+        ("quantize-weights{accuracy-level=5}", "accuracy_level=5 is not 0 to 4"),
+        ("convert-version{opset=1000}", "opset=1000 is above"),
+    ],
+)
+def test_what_no_tool_takes_is_said_before_one_runs(text: str, said: str) -> None:
+    with pytest.raises(PipelineError, match=said):
+        Pipeline.parse(text)
+
+
+def test_a_kind_of_model_that_the_tool_would_ignore_is_an_error(folder: Path) -> None:
+    model = load_model(source(folder))
+    with pytest.raises(ConfigError, match=r"model-type .prt. is unknown to onnxruntime; it has: .*bert"):
+        PassManager("htp,ort-transformers{model-type=prt}").run(model)
+
+
 def test_a_class_that_nobody_recorded_is_an_error(folder: Path) -> None:
     model = load_model(source(folder, "stacked", "torchscript"))
     with pytest.raises(ConfigError, match=r"exclude: no class of a module is recorded .*'class:LayerNorm'"):
