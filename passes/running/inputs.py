@@ -75,7 +75,7 @@ def read_npz(path: str | PathLike[str]) -> dict[str, Array]:
     except OSError as error:
         raise InputError(f"{label}: {error.strerror or error}") from error
     except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
-        pickled = "allow_pickle" in str(error)
+        pickled = "allow_pickle" in str(error) and zipfile.is_zipfile(path)  # numpy takes any other file for a pickle
         said = "holds pickled objects, which are never read" if pickled else f"not an npz file{told(path)}"
         raise InputError(f"{label}: {said}") from error
 
