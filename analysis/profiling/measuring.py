@@ -138,7 +138,7 @@ def measure(
         )
         modules: tuple[Module, ...] = ()
         if optimized.exists():
-            modules = _add_optimized(names, optimized, model)
+            modules = _add_optimized(names, optimized, model, recording)
         if save_profile is not None:
             with profile.open("rb") as source, atomic_output(save_profile) as target:
                 shutil.copyfileobj(source, target)
@@ -162,15 +162,44 @@ def _tagged_copy(model: Model) -> tuple[onnx.ModelProto, dict[str, Instance]]:
     return assemble(whole), copy.instances
 
 
-def _add_optimized(names: Names, file: Path, original: Model) -> tuple[Module, ...]:
-    """What an optimiser made: nodes of the optimised model that the original does not have."""
+def _add_optimized(
+    names: Names, file: Path, original: Model, recording: Recording | None = None
+) -> tuple[Module, ...]:
+    """What an optimiser made: nodes of the optimised model that the original does not have; ``recording`` is of it."""
     model = attributed(load_model(file))
     known = _paths(original)
     for name, named in _names_of(model).items():
         held = names.found.get(name)
         if held is None or held.op_type != named.op_type:
             names.found[name] = replace(named, attribution=_at_home(named.attribution, known))
+    if recording is not None:
+        for name, node in _in_order(model, recording, names).items():
+            names.found[name] = Named(name, node.op_type, _at_home(node.attribution, known))
     return tuple(module for module in model.modules if module.path in known)
+
+
+def _in_order(model: Model, recording: Recording, names: Names) -> dict[str, Node]:
+    """Nodes that an optimiser made without a name, by what onnxruntime calls them, ``Op_<a number that it gives>``.
+
+    It runs the nodes in the order in which it writes them, so those of a type are told by their order, outside of
+    bodies; not where the profile and the file have a different number of them.
+    """
+    ran: dict[str, dict[str, None]] = {}
+    for each in sorted(recording.runs[0].slices, key=lambda each: each.start):
+        base, _, number = each.name.rpartition("_")
+        if each.parent is None and base == each.op_type and number.isdecimal():
+            if names.lookup(each.name, each.op_type) is None:
+                ran.setdefault(each.op_type, {})[each.name] = None
+    nameless: dict[str, list[Node]] = {}
+    for node in model.main.nodes:
+        if not node.name:
+            nameless.setdefault(node.op_type, []).append(node)
+    return {
+        name: node
+        for op_type, called in ran.items()
+        if len(called) == len(nameless.get(op_type, ()))
+        for name, node in zip(called, nameless[op_type], strict=True)
+    }
 
 
 def _paths(model: Model) -> set[str]:
