@@ -162,9 +162,7 @@ def _tagged_copy(model: Model) -> tuple[onnx.ModelProto, dict[str, Instance]]:
     return assemble(whole), copy.instances
 
 
-def _add_optimized(
-    names: Names, file: Path, original: Model, recording: Recording | None = None
-) -> tuple[Module, ...]:
+def _add_optimized(names: Names, file: Path, original: Model, recording: Recording | None = None) -> tuple[Module, ...]:
     """What an optimiser made: nodes of the optimised model that the original does not have; ``recording`` is of it."""
     model = attributed(load_model(file))
     known = _paths(original)
@@ -187,9 +185,9 @@ def _in_order(model: Model, recording: Recording, names: Names) -> dict[str, Nod
     ran: dict[str, dict[str, None]] = {}
     for each in sorted(recording.runs[0].slices, key=lambda each: each.start):
         base, _, number = each.name.rpartition("_")
-        if each.parent is None and base == each.op_type and number.isdecimal():
-            if names.lookup(each.name, each.op_type) is None:
-                ran.setdefault(each.op_type, {})[each.name] = None
+        is_numbered = each.parent is None and base == each.op_type and number.isdecimal()
+        if is_numbered and names.lookup(each.name, each.op_type) is None:
+            ran.setdefault(each.op_type, {})[each.name] = None
     nameless: dict[str, list[Node]] = {}
     for node in model.main.nodes:
         if not node.name:
