@@ -21,6 +21,8 @@ from fuzz_targets import TARGETS, check, kept, number_of_commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelexport.passes import Pipeline
+
 CORPUS = Path(__file__).parents[1] / "corpus"
 EXAMPLES = int(os.environ.get("MODELEXPORT_FUZZ_EXAMPLES", "0"))
 MEMORY = 6 << 30  # bytes beyond those that the tests have
@@ -120,3 +122,16 @@ def test_what_was_found_before(name: str, path: Path, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["sidecar", "profile", "overlay", "config", "manifest", "results"])
 def test_json_that_is_nested_deeper_than_python_reads(name: str, opening: bytes, folder: Path) -> None:
     checked(name, opening * 200_000, folder, None)
+
+
+def test_every_pass_that_a_target_names_is_there() -> None:
+    """A pipeline of an unknown pass would only ever test its error message."""
+    texts = {
+        words[words.index("--passes") + 1]
+        for target in TARGETS.values()
+        for words in target.commands
+        if "--passes" in words
+    }
+    assert len(texts - {fuzz_running.INPUT}) >= 3
+    for text in texts - {fuzz_running.INPUT}:
+        Pipeline.parse(text)

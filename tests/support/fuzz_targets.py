@@ -105,7 +105,7 @@ READING: tuple[Arguments, ...] = (
         "node-naming{keep-scoped=false values=true},htp,constant-folding,constant-deduplication,strip-tags",
     ),
     ("htp-opt", INPUT, "-o", "out.onnx", "--external-data", "embed", "--allow-outside-data", "--report", "json"),
-    ("htp-opt", INPUT, "--passes", "identity-removal,dead-branch,function-inlining"),
+    ("htp-opt", INPUT, "--passes", "htp,layer-annotation{depth=1},drop-value-info,extract-module{paths=encoder}"),
     ("modelexport", "analyze", INPUT, "--format", "json"),
     ("modelexport", "analyze", INPUT, "--select", "path:encoder", "--depth", "2"),
     ("modelexport", "validate", INPUT, "--check-consistency"),

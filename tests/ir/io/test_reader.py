@@ -16,6 +16,7 @@ from onnx import helper
 
 from modelexport.ir import load_model
 from modelexport.ir.errors import InputError
+from modelexport.ir.io import reader
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.proto import wire
 
@@ -68,6 +69,14 @@ def test_a_device_and_a_huge_file_are_refused_before_they_are_read(tmp_path: Pat
         stream.truncate(3 << 30)
     with pytest.raises(InputError, match="larger than 2 GB"):
         load_model(tmp_path / "huge.onnx")
+
+
+def test_a_stream_is_left_where_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_LIMIT", 1 << 20)
+    stream = io.BytesIO(bytes(16 << 20))
+    with pytest.raises(InputError, match="larger than 2 GB"):
+        load_model(stream)
+    assert stream.tell() < 4 << 20
 
 
 def test_text_streams_and_closed_streams_are_refused() -> None:

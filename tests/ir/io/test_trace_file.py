@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from modelexport.ir.errors import InputError, OutputError
+from modelexport.ir.io import trace_file
 from modelexport.ir.io.trace_file import SAMPLES, STATS, Parameter, Trace, View, load_trace, save_trace
 from modelexport.ir.modules import Module
 
@@ -149,6 +150,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     assert target.stat().st_size < 1 << 20
     with pytest.raises(InputError, match="too large"):
         load_trace(target)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("_MAX_MEMBERS", 2), ("_MAX_BYTES", 100)])
+def test_members_are_bounded_before_one_is_read(tmp_path, monkeypatch, bound, value):
+    whole = save_trace(small_trace(), tmp_path / "m")
+    assert load_trace(whole).modules
+    monkeypatch.setattr(trace_file, bound, value)
+    with pytest.raises(InputError, match=r"trace file is too large \(\d+ members\)"):
+        load_trace(whole)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04rubbish", b"not a trace"])

@@ -183,6 +183,27 @@ def test_clear_errors(tmp_path: Path, path: str, message: str) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.posix
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        happened.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(source: Path, target: Path) -> None:
+        happened.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "fsync", synced)
+    monkeypatch.setattr(atomic.os, "replace", replaced)
+    save_model(from_proto(loss_cases.chain()), tmp_path / "m.onnx")
+    assert happened == ["file", "name", "folder"]
+
+
 @pytest.mark.parametrize("call", ["open", "fsync", "replace", "chmod"])
 def test_failure_leaves_the_existing_output_untouched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
