@@ -36,7 +36,7 @@ def vote(rule: str, found: dict[int, Found], after: tuple[int, ...] = (2,)) -> t
     steps: dict[str, Any] = {"before": [[], [0], [1], [1]], "after": [[1], list(after), [], []]}
     events = SimpleNamespace(module=[2, 3, 4, 5], op=["relu", "exp", "neg", "abs"])
     matcher: Any = SimpleNamespace(t=SimpleNamespace(view=range(4), **steps), s=events, found=found)
-    matcher.twin = kind != "event"
+    matcher.twin, matcher.recognised = kind != "event", 1.0
     share = CLOSE if kind == "twin" else CLOSE - 0.01
     answer = _answers(matcher, view, trace, ModuleTable(modules), share)[1]
     assert answer.rule == rule
