@@ -200,7 +200,12 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
     elif name in _MAPPINGS:
         if isinstance(value, Mapping):
             check = {"hierarchy": _modules, "tagging_stats": _statistics}.get(name)
-            return check(step, value) if check else value
+            try:
+                return check(step, value) if check else value
+            except InputError:
+                raise
+            except Exception as error:  # any class may say that it is a mapping
+                raise InputError(f"{name} of {step} is a {type(value).__name__} that can't be read") from error
         wanted = "a mapping"
     elif isinstance(value, bool):
         return value

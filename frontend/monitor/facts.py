@@ -12,7 +12,7 @@ from typing import Any
 
 from modelexport.frontend.monitor.data import HTPExportData, HTPExportStep
 from modelexport.frontend.monitor.record import ExportRecord
-from modelexport.frontend.monitor.spelling import spelled
+from modelexport.frontend.monitor.spelling import absent, entries, spelled
 
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "onnxscript", "transformers")
 _HOW = ("strategy", "exporter", "opset_version", "pipeline")
@@ -45,11 +45,14 @@ def versions() -> dict[str, str]:
 
 def strings(value: Any) -> list[str]:
     """A text, or several, as a list; nothing as an empty one."""
-    if value is None or value == "":
+    if absent(value):
         return []
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return [spelled(value)]
-    return [spelled(entry) for entry in value]
+    try:
+        return [spelled(entry) for entry in value]
+    except Exception:  # noqa: BLE001 - any class may say that it can be walked; it is told as a text then
+        return [spelled(value)]
 
 
 def inputs(data: HTPExportData) -> list[dict[str, Any]]:
@@ -57,7 +60,7 @@ def inputs(data: HTPExportData) -> list[dict[str, Any]]:
     given = data.details(HTPExportStep.INPUT_GEN).get("inputs")
     rows: list[dict[str, Any]] = []
     if isinstance(given, Mapping):
-        for name, entry in given.items():
+        for name, entry in entries(given):
             rows.append({"name": spelled(name), **_tensor(entry)})
     elif isinstance(given, list | tuple):
         for position, entry in enumerate(given):
@@ -119,12 +122,20 @@ def model_files(record: ExportRecord) -> Iterator[tuple[str, Path]]:
     given: dict[str, Any] = {"model": record.data.output_path}
     named = record.data.details(HTPExportStep.SAVE).get("files")
     if isinstance(named, Mapping):
-        given.update(named)
+        given.update(entries(named))
     elif named is not None:
         given.update({PurePath(name).name: name for name in strings(named) if name != given["model"]})
     for role, path in given.items():
-        if path:
-            yield spelled(role), Path(spelled(path))
+        if path is not None and (told := spelled(path)):
+            yield spelled(role), Path(told)
+
+
+def size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none, or no file can have such a name."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def monitor_files(record: ExportRecord) -> list[tuple[str, Path]]:

@@ -138,7 +138,7 @@ def _files(record: ExportRecord, own_path: Path | None) -> list[dict[str, Any]]:
 
 def _bytes(role: str, path: Path) -> int | None:
     """Size of the file; None for the metadata, which is being written, and for a file that is not there."""
-    return path.stat().st_size if role != "metadata" and path.is_file() else None
+    return facts.size(path) if role != "metadata" else None
 
 
 def _modules(stream: TextIO, view: View) -> None:
@@ -205,7 +205,10 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         if depth == _DEEP:
             return f"<{type(value).__name__}>"
-        if isinstance(value, Mapping):
-            return {spelled(key): jsonable(entry, depth + 1) for key, entry in value.items()}
-        return [jsonable(entry, depth + 1) for entry in value]
+        try:
+            if isinstance(value, Mapping):
+                return {spelled(key): jsonable(entry, depth + 1) for key, entry in value.items()}
+            return [jsonable(entry, depth + 1) for entry in value]
+        except Exception:  # noqa: BLE001 - any class may be in the data of a step, also one that can't be walked
+            return f"<{type(value).__name__}>"
     return spelled(value)

@@ -12,7 +12,7 @@ from modelexport.frontend.monitor.record import ExportRecord
 from modelexport.frontend.monitor.screen import screens
 from modelexport.frontend.monitor.screen.text import Line, clean, number, percent, plain, seconds, size
 from modelexport.frontend.monitor.screen.view import View
-from modelexport.frontend.monitor.spelling import spelled
+from modelexport.frontend.monitor.spelling import absent, spelled
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
 WIDTH = 100
@@ -70,7 +70,7 @@ def _texts(lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _fact(label: str, value: object) -> Iterator[str]:
-    if value is not None and value != "":
+    if not absent(value):
         yield from _texts(screens.fact(label, value, WIDTH))
 
 
@@ -155,7 +155,8 @@ def _warnings(record: ExportRecord) -> Iterator[str]:
 
 def _files(record: ExportRecord) -> Iterator[str]:
     for role, path in facts.model_files(record):
-        amount = size(path.stat().st_size) if path.is_file() else "missing"
+        held = facts.size(path)
+        amount = "missing" if held is None else size(held)
         yield f"  {clean(role):<16}{clean(path.name)} ({amount})"
     for role, path in (
         ("metadata", record.metadata_path),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 def escaped(value: str) -> str:
     """``value`` with bytes that were not UTF-8 backslash-escaped."""
@@ -22,8 +25,21 @@ def spelled(value: object) -> str:
 
 
 def brief(value: object) -> str:
-    """``repr(value)`` for a message, at most 60 characters of it; the class where the value has none."""
+    """``repr(value)`` for a message, in one line, at most 60 characters of it; the class where the value has none."""
     try:
-        return escaped(f"{value!r:.60}")
+        return escaped(" ".join(repr(value).split())[:60])
     except Exception:  # noqa: BLE001 - as above
         return f"<{type(value).__name__}>"
+
+
+def absent(value: object) -> bool:
+    """Whether there is nothing to tell. Values of any class may be in the data of a step; arrays have no truth."""
+    return value is None or (isinstance(value, str) and not value)
+
+
+def entries(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """Keys and values; none of a mapping that can't be walked."""
+    try:
+        return list(value.items())
+    except Exception:  # noqa: BLE001 - any class may say that it is a mapping
+        return []

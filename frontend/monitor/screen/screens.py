@@ -20,7 +20,7 @@ from modelexport.frontend.monitor.screen.text import (
     wrap,
 )
 from modelexport.frontend.monitor.screen.view import Row, View
-from modelexport.frontend.monitor.spelling import spelled
+from modelexport.frontend.monitor.spelling import absent, entries, spelled
 
 INDENT = 6
 LABEL = 16
@@ -51,7 +51,7 @@ def fact(label: str, value: Any, width: int, style: str = "") -> list[Line]:
     elif isinstance(value, int | float):
         text = number(value) if isinstance(value, int) else f"{value:g}"
     else:
-        text = clean(value)
+        text = clean(spelled(value))
     return paragraph(text, width, style, label)
 
 
@@ -74,10 +74,10 @@ def message(text: str, width: int, style: str) -> list[Line]:
 def details(values: Mapping[str, Any], width: int, rows: int) -> Iterator[Line]:
     """Step-specific data: scalars as facts, lists of scalars and one-level mappings as short texts."""
     for label, value in values.items():
-        if value is None or value == "":
+        if absent(value):
             continue
         if isinstance(value, Mapping):
-            yield from listed(label, [f"{key}: {_brief(entry)}" for key, entry in value.items()], width, rows)
+            yield from listed(label, [f"{key}: {_brief(entry)}" for key, entry in entries(value)], width, rows)
         elif isinstance(value, list | tuple | set | frozenset):
             yield from listed(label, [_brief(entry) for entry in value], width, rows)
         else:
@@ -94,7 +94,7 @@ def listed(label: str, entries: Sequence[str], width: int, rows: int, style: str
 
 def _brief(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(_brief(entry) for entry in value.values() if entry is not None)
+        return " ".join(_brief(entry) for _, entry in entries(value) if entry is not None)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_brief(entry) for entry in value)}]"
     return spelled(value)

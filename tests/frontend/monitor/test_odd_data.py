@@ -98,3 +98,50 @@ def held(value: Any) -> Any:
     yield value
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from held(each)
+
+
+class Unread(dict[str, Any]):
+    """A mapping that can't be walked."""
+
+    def items(self) -> Any:
+        raise ValueError("no")
+
+
+def failing() -> Any:
+    yield "one"
+    raise ValueError("no")
+
+
+OF_ANY_KIND: list[Any] = [
+    np.zeros((2, 3)),
+    np.zeros((500, 500)),
+    np.array(1.5),
+    np.zeros(2, dtype=[("a", "i4")]),
+    np.array([Mute(), 1], dtype=object),
+    Unread(a=1),
+    failing(),
+    "x" * 5000,
+    "a\0b",
+    {"model": np.zeros(3)},
+]
+
+
+@pytest.mark.parametrize("field", ["warnings", "files", "inputs", "pipeline", "exporter", "other"])
+@pytest.mark.parametrize("at", range(len(OF_ANY_KIND)))
+def test_any_data_under_any_name(at: int, field: str, tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    for step in HTPExportStep:
+        monitor.log_step(step, {field: OF_ANY_KIND[at]})
+    monitor.finalize()
+    assert monitor.errors == []
+    json.loads((tmp_path / "m_htp_metadata.json").read_text("utf-8"))
+    assert (tmp_path / "m_htp_export_report.txt").exists()
+
+
+@pytest.mark.parametrize("field", ["model_name", "total_nodes", "hierarchy", "tagged_nodes"])
+def test_refusals_are_one_short_line(field: str, tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    for value in (np.zeros((40, 40)), Mute(), deep()):
+        with pytest.raises(InputError) as caught:
+            monitor.log_step(HTPExportStep.HIERARCHY, {field: value})
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
