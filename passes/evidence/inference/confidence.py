@@ -65,7 +65,7 @@ ALONE: dict[str, float] = {"parameter-name": 0.98}
 EXPORTS: dict[str, float] = {
     "contradicted-scope": 0.5,  # chosen
     "folded-norm": 1.0,  # 354 of 354, seven models with folded norms
-    "function-callers": 1.0,  # chosen: the definition of what a function is from
+    "function-callers": 1.0,  # chosen: the definition; 182 of 182 values were made at or below the module
     "unconfirmed-scope": 0.5,  # chosen; 6 of 6, and 63 of 488 before neighbours were asked
     "watched-call": 1.0,  # 283 of 283, twelve models with regions
     "weight-holder": 0.998,  # 121 of 121, ten scripted models
