@@ -62,7 +62,7 @@ test: lint types ## Check style and types, then run all tests and hold their bra
 test-clients: $(CLIENTS)/.package ## Run programs of other packages under modelexport run, in an environment of their own
 	MODELEXPORT_TEST_CLIENTS=1 OMP_NUM_THREADS=1 $(CLIENTS)/$(IN)/python -m pytest -q tests/packages
 
-test-slow: $(TOOLS) $(CURRENT) ## Run the tests that take minutes (all architectures, clusters, hard use), then test-oldest and test-newest (25 min)
+test-slow: $(TOOLS) $(CURRENT) ## Run the tests that take minutes (all architectures, clusters, hard use), then test-oldest and test-newest (20 min)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SLOW) -m slow
 	$(MAKE) test-oldest
 	$(MAKE) test-newest
