@@ -119,7 +119,9 @@ def test_failures(what: str, exporter: Any, tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", [io.BytesIO(), None, 3, b"m.onnx", ["m.onnx"]], ids=lambda target: type(target).__name__)
+@pytest.mark.parametrize(
+    "target", [io.BytesIO(), None, 3, b"m.onnx", ["m.onnx"]], ids=lambda target: type(target).__name__
+)
 def test_targets_that_are_no_path(target: Any) -> None:
     with pytest.raises(ModelExportError, match="not a path") as caught:
         HierarchyExporter().export(nn.Linear(4, 4), x(), target)
