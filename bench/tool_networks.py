@@ -14,7 +14,7 @@ class Gated(torch.nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gates = torch.nn.ModuleList(torch.nn.Linear(width, 2 * width) for _ in range(8))
+        self.gates = torch.nn.ModuleList(torch.nn.Linear(width, 2 * width) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for gate in self.gates:
@@ -38,17 +38,19 @@ class Joined(torch.nn.Module):
 
 
 class Activated(torch.nn.Module):
-    """Activations of one operator that optimisers divide in two."""
+    """Activations of one operator that optimisers divide in two, and slices of what they give that they merge."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = torch.nn.Linear(width, width)
-        self.acts = torch.nn.ModuleList(torch.nn.Hardswish() for _ in range(5))
+        self.acts = torch.nn.ModuleList(torch.nn.Hardswish() for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for act in self.acts:
-            x = act(x)
-        return self.scale(x)
+            left, right = act(x).chunk(2, dim=-1)
+            x = torch.cat([right, left], dim=-1)
+        y: torch.Tensor = self.scale(x)
+        return y
 
 
 class Convolved(torch.nn.Module):

@@ -2,11 +2,11 @@
 
     python bench/compute/faults.py FILE.onnx ... [--seeds 1] [--levels none,basic,extended,all,slim] [--kinds weight]
 
-Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant, a cast to lower precision, two of these
-at once. Each is put into an export (``graphs.py`` makes them), which is compared as it is and after optimisers; so is
-the export without a fault. Prints what was not named, then the counts by kind and level: named (alone; of two: both),
-suspect (among the suspects), wrong, missed, hidden (missed, and not to be seen in any output either); clean and false
-for graphs without a fault.
+Faults: a changed weight, a changed attribute, swapped inputs, a wrong constant, a cast to lower precision, a reduction
+that keeps other axes, two weights, a weight and a cast at once. Each is put into an export (``graphs.py`` makes them),
+which is compared as it is and after optimisers; so is the export without a fault. Prints what was not named, then the
+counts by kind and level: named (alone; of two: both), suspect (among the suspects), wrong, missed, hidden (missed, and
+not to be seen in any output either), failed (onnxruntime does not open it); clean and false for graphs without a fault.
 """
 
 from __future__ import annotations
@@ -71,6 +71,20 @@ def attribute(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Pla
     return None
 
 
+def keepdims(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
+    """A reduction that keeps the axes it should not, or does not keep them: what follows may stop at the shape."""
+    if not node.op_type.startswith("Reduce"):
+        return None
+    kept = next((each.i for each in node.attribute if each.name == "keepdims"), 1)
+    for each in [each for each in node.attribute if each.name == "keepdims"]:
+        node.attribute.remove(each)
+    node.attribute.append(onnx.helper.make_attribute("keepdims", 1 - kept))
+    value = node.output[0]
+    for described in [entry for entry in graph.value_info if entry.name == value]:
+        graph.value_info.remove(described)
+    return {paths[value]}
+
+
 def cast(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Place:
     """The result goes through float16 and back."""
     if node.op_type not in ("MatMul", "Gemm", "Conv", "Add", "Mul", "LayerNormalization", "Erf", "Tanh", "Sigmoid"):
@@ -121,8 +135,9 @@ def constant(graph: onnx.GraphProto, node: onnx.NodeProto, paths: Paths) -> Plac
 
 
 FAULTS: dict[str, Callable[[onnx.GraphProto, onnx.NodeProto, Paths], Place]] = {
-    "weight": weight, "attribute": attribute, "swap": swap, "constant": constant, "cast": cast,
+    "weight": weight, "attribute": attribute, "swap": swap, "constant": constant, "cast": cast, "keepdims": keepdims,
 }  # fmt: skip
+MIXES = {"two": ("weight", "weight"), "mixed": ("weight", "cast")}
 
 
 def optimised(proto: onnx.ModelProto, level: str, path: Path) -> None:
@@ -165,7 +180,7 @@ def put(proto: onnx.ModelProto, kind: str, paths: Paths, key: str) -> list[set[s
         return []
     nodes = [node for node in proto.graph.node if node.op_type != "Constant"]
     random.Random(key).shuffle(nodes)
-    kinds = ("weight", "weight") if kind == "two" else (kind,)
+    kinds = MIXES.get(kind, (kind,))
     found: list[set[str]] = []
     for each in kinds:
         for node in nodes:
@@ -184,7 +199,7 @@ def main() -> int:
     parser.add_argument("files", nargs="+")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--levels", default="none,basic,extended,all,slim")
-    parser.add_argument("--kinds", default=",".join((*FAULTS, "two", "clean")))
+    parser.add_argument("--kinds", default=",".join((*FAULTS, *MIXES, "clean")))
     given = parser.parse_args()
     total: Counter[tuple[str, str, str]] = Counter()
     for file in given.files:
