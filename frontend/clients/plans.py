@@ -28,8 +28,3 @@ def read_pipeline(text: str) -> Pipeline:
             "run it with htp-opt afterwards"
         )
     return pipeline
-
-
-def keeps_torch_nn(pipeline: Pipeline) -> bool:
-    """Whether tags name the modules of torch.nn."""
-    return all(getattr(step, "torch_nn", True) for step in pipeline)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelexport.frontend.clients.plans import keeps_torch_nn
 from modelexport.frontend.clients.session import Session, Settings, Told
+from modelexport.frontend.export.pipelines import keeps_torch_nn
 from modelexport.frontend.interception.record import reason
 from modelexport.ir.io.sidecar import sidecar_path, write_sidecar
 

@@ -97,6 +97,7 @@ class ExportJob:
         self.warnings: list[str] = list(self.options.warnings)
 
     def _run(self, steps: Steps, scratch: Path) -> dict[str, Any]:
+        steps.torch_nn = self.pipeline.torch_nn
         steps.prepared(self.model, self.settings, self.target)
         self.inputs: Inputs = normalise(self.example_inputs, self.options.keywords, self.model)
         steps.generated(self.inputs)
@@ -260,7 +261,7 @@ class ExportJob:
                 exporter=about,
                 pipeline=self.pipeline.recorded(),
                 model_path=self.target,
-                torch_nn=self.settings.torch_nn,
+                torch_nn=self.pipeline.torch_nn,
             )
         return read_saved(model_file, sidecar if not self.settings.embed else None)
 

@@ -22,10 +22,12 @@ class Plan:
 
     Attributes:
         assume: facts that hold without a pass: where the exporter's records are not to be used, none is unread.
+        torch_nn: whether tags name torch.nn modules, as the settings and the text say.
     """
 
     pipeline: Pipeline
     assume: frozenset[Fact] = frozenset()
+    torch_nn: bool = True
 
     @property
     def annotates_only(self) -> bool:
@@ -48,7 +50,8 @@ def build_pipeline(settings: Settings, *, traced: bool = True) -> Plan:
     """
     elements: list[Element] = []
     assume: frozenset[Fact] = frozenset()
-    for element in Pipeline.parse(settings.pipeline).elements:
+    asked = Pipeline.parse(settings.pipeline)
+    for element in asked.elements:
         if element.step.name == SCOPES and settings.evidence != "scope":
             instead = Pipeline.parse(_INSTEAD_OF_SCOPES[settings.evidence])
             elements += [
@@ -59,7 +62,13 @@ def build_pipeline(settings: Settings, *, traced: bool = True) -> Plan:
             continue
         else:
             elements.append(Element(element.step.fitted(torch_nn=settings.torch_nn), element.named, element.column))
-    return Plan(Pipeline(tuple(element.step for element in elements), tuple(elements)), assume)
+    pipeline = Pipeline(tuple(element.step for element in elements), tuple(elements))
+    return Plan(pipeline, assume, settings.torch_nn and keeps_torch_nn(asked))
+
+
+def keeps_torch_nn(pipeline: Pipeline) -> bool:
+    """Whether the tags that a pipeline writes name torch.nn modules."""
+    return all(getattr(step, "torch_nn", True) for step in pipeline)
 
 
 def has_onnxruntime() -> bool:

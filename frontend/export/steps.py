@@ -27,7 +27,7 @@ class Steps:
         self.current = HTPExportStep.MODEL_PREP
         self._own: Any = None
         self._report = settings.report
-        self._torch_nn = settings.torch_nn
+        self.torch_nn = settings.torch_nn
         if settings.verbose or settings.report:
             from modelexport.frontend.monitor.monitor import HTPExportMonitor
 
@@ -83,12 +83,12 @@ class Steps:
         """HIERARCHY: the modules, each with a forward taken as called once until the trace says how often."""
         if self.monitors:
             table = ModuleNames(model).table()
-            self.done(HTPExportStep.HIERARCHY, **hierarchy_fields(table, torch_nn=self._torch_nn))
+            self.done(HTPExportStep.HIERARCHY, **hierarchy_fields(table, torch_nn=self.torch_nn))
 
     def traced(self, trace: Seen) -> None:
         """TRACE: how often and in which order the modules were called."""
         if self.monitors:
-            fields = hierarchy_fields(trace.modules, calls=trace.calls or None, torch_nn=self._torch_nn)
+            fields = hierarchy_fields(trace.modules, calls=trace.calls or None, torch_nn=self.torch_nn)
             fields["operation_trace_length"] = trace.operation_trace_length
             fields["native_op_regions"] = trace.native_op_regions
             self.done(HTPExportStep.TRACE, **fields)
@@ -96,7 +96,7 @@ class Steps:
     def tagged(self, model: Model, pipeline: str) -> None:
         """NODE_TAGGING."""
         if self.monitors:
-            fields = tagging_fields(model, torch_nn=self._torch_nn)
+            fields = tagging_fields(model, torch_nn=self.torch_nn)
             self.done(HTPExportStep.NODE_TAGGING, **fields, pipeline=pipeline)
 
 

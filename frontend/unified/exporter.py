@@ -189,8 +189,10 @@ class UnifiedExporter:
         if not self.optimize and not failures:
             exporter = kind(enable_performance_monitoring=self.enable_monitoring, verbose=self.verbose, **self.options)
             return exporter.export(model, example_inputs, output_path, **kwargs)
+        from modelexport.frontend.export.pipelines import keeps_torch_nn
         from modelexport.frontend.unified.held_steps import HeldSteps
         from modelexport.frontend.unified.optimize import optimize_file
+        from modelexport.passes.pipeline.text import Pipeline
 
         options = dict(self.options)
         report, monitor = options.pop("report", False), options.pop("monitor", None)
@@ -200,10 +202,11 @@ class UnifiedExporter:
         )
         with steps:
             result = exporter.export(model, example_inputs, output_path, **kwargs)
-            with steps.optimizing(result, torch_nn=options.get("torch_nn", True)):
+            torch_nn = options.get("torch_nn", True) and keeps_torch_nn(Pipeline.parse(options.get("pipeline", "htp")))
+            with steps.optimizing(result, torch_nn=torch_nn):
                 if self.optimize:
                     result["optimizations_applied"] = optimize_file(
-                        result, **{key: options[key] for key in ("embed", "torch_nn") if key in options}
+                        result, embed=options.get("embed", True), torch_nn=torch_nn
                     )
         result["warnings"] += steps.unwritten
         return result

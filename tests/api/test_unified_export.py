@@ -313,3 +313,16 @@ def test_a_pass_that_crashes_under_every_strategy_has_the_class_of_its_crash(
     assert isinstance(error, kind) and isinstance(error, errors.PassError) and not isinstance(error, other)
     assert isinstance(error.__cause__, kind) and error.exit_code == 3
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"optimize": True}, {"report": True}, {"embed": False}])
+def test_a_pipeline_that_names_no_torch_modules_is_so_in_every_file(more: dict[str, Any], tmp_path: Path) -> None:
+    steps = "scope-attribution,context-inheritance,fallback-tagging,attribute-embedding{torch-nn=false}"
+    target = tmp_path / "m.onnx"
+    export_model(Mixer().eval(), torch.ones(1, 4), target, pipeline=steps, **more)
+    assert set(tag_utils.get_tag_statistics(target)) == {"/Mixer"}
+    if more.get("embed", True):
+        assert tag_utils.validate_tag_consistency(target)["consistent"]
+    if "report" in more:
+        told = json.loads((tmp_path / "m_htp_metadata.json").read_text())
+        assert {node["tag"] for node in told["nodes"].values()} == {"/Mixer"}
