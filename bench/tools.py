@@ -68,7 +68,7 @@ TOOLS = (
 )
 DEEP_TOOLS = ("ort-", "onnxs", "convert", "drop")  # how those begin that architectures alone show too little of
 OLD_TOOLS = ("convert-version{opset=13}", "convert-version{opset=18}")  # of TorchScript at opset 11
-FEW, PRIOR = 20, 4.0  # fewer judged nodes measure nothing; so many at the mean share are added to each rule's
+FEW = 20  # fewer judged nodes measure nothing
 WRITTEN = Path(__file__).parents[1] / "passes" / "tools" / "confidence.json"
 
 
@@ -215,7 +215,6 @@ def rules(scores: dict[str, Score], *, write: bool) -> None:
     """The share of right tags of each rule that decides new nodes."""
     total = sum(scores.values(), Score())
     judged = {key.removeprefix("rule "): number for key, number in total.items() if key.startswith("rule ")}
-    mean = sum(total[f"right {rule}"] for rule in judged) / max(sum(judged.values()), 1)
     shares = {}
     print("\n| rule | judged | right | share |")
     print("|---|---:|---:|---:|")
@@ -223,7 +222,7 @@ def rules(scores: dict[str, Score], *, write: bool) -> None:
         right = total[f"right {rule}"]
         print(f"| `{rule}` | {number} | {right} | {right / number:.4f} |")
         if number >= FEW and rule in CHOSEN:
-            shares[rule] = round(min((right + PRIOR * mean) / (number + PRIOR), 0.9999), 4)
+            shares[rule] = round((right + 1) / (number + 2), 4)  # Laplace: few nodes make no certainty
     if write:
         held = json.loads(WRITTEN.read_text())["rules"] if WRITTEN.exists() else {}
         text = json.dumps({"made by": "bench/tools.py", "rules": dict(sorted({**held, **shares}.items()))}, indent=1)
