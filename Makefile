@@ -11,6 +11,7 @@ CLIENTS ?= .venv-clients
 ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
 OLDEST  ?= .venv-oldest
 NEWEST  ?= .venv-newest
+NEWEST_TORCH ?= 2.13.0
 PYTHONS ?= $(shell for v in 3.11 3.12 3.13 3.14; do if python$$v -c pass 2>/dev/null; then echo python$$v; fi; done)
 # What needs neither torch nor a tool: reader, writer, passes, analysis, views, and everything that is fuzzed.
 ENGINE  := tests/ir tests/passes tests/analysis tests/views tests/cases tests/fuzz
@@ -81,7 +82,7 @@ test-newest: ## Run the tests with the newest versions, torch included, in an en
 	$(PYTHON) -m venv $(NEWEST)
 	@touch $(NEWEST)/.made
 	rm -rf build/lib
-	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt setuptools torch
+	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt setuptools torch==$(NEWEST_TORCH)
 	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-newest.txt '.[dev,torch,ort,hf,batch,optimizers]'
 	$(NEWEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
 	OMP_NUM_THREADS=1 $(NEWEST)/$(IN)/python -m pytest $(PYTEST) tests --ignore=tests/docs --ignore=tests/project
