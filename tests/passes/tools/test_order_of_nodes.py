@@ -29,6 +29,14 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "m.onnx"
 
 
+def _opens(file: str) -> bool:
+    try:
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - classes of onnxruntime's own; why it does not open is the test's business
+        return False
+    return True
+
+
 def test_onnxruntime_opens_what_its_tool_left_out_of_order(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([model, "-o", "h.onnx", "--passes", HALF, "--check"]) == 0
     assert "note: onnx.checker wants nodes in order" in capsys.readouterr().err
@@ -47,6 +55,10 @@ def test_what_onnxruntime_does_not_open_is_an_error(model: str, capsys: pytest.C
     proto = onnx.load(model)
     proto.graph.node.insert(2, helper.make_node("Mul", ["/a/MatMul_output_0"] * 2, ["/b/Mul_output_0"], name="/b/Mul"))
     onnx.save(proto, model)
+    assert main([model, "-o", "h.onnx", "--passes", HALF]) == 0
+    if _opens("h.onnx"):
+        pytest.skip("the converter of this onnxruntime writes every cast once")
+    Path("h.onnx").unlink()
     assert main([model, "-o", "h.onnx", "--passes", HALF, "--check"]) == 1
     assert "error: onnxruntime: " in capsys.readouterr().err
     assert not Path("h.onnx").exists()

@@ -8,10 +8,16 @@ from hypothesis.extra.numpy import arrays
 from modelexport.ir.arrays import Array
 from modelexport.passes.evidence.values.fingerprints import close, close_rows, fingerprint
 
+_NUDGES = [float(np.float32(share)) for share in (0, 1e-7, 1e-4, 1e-3, 4e-3, 1e-2)]
+
 
 @given(
     values=arrays(np.float32, (4, 6), elements=st.floats(-8, 8, width=32)),
-    nudges=arrays(np.float32, 4, elements=st.sampled_from((0.0, 1e-7, 1e-4, 1e-3, 4e-3, 1e-2))),
+    nudges=arrays(
+        np.float32,
+        4,
+        elements=st.sampled_from(_NUDGES),
+    ),
 )
 def test_many_rows_are_compared_as_one_is(values: Array, nudges: Array) -> None:
     base = values[0]
