@@ -113,7 +113,7 @@ def test_normalisations_that_share_weights_stay_in_float(tmp_path: Path, monkeyp
     passes = 'htp,float16{keep-io=true block="op:LayerNormalization"}'
     assert main(["m.onnx", "-o", "h.onnx", "--passes", passes, "-q"]) == 0
     casts = [node.output[0] for node in onnx.load("h.onnx").graph.node if node.op_type == "Cast"]
-    twice = len(set(casts)) < len(casts)  # the oldest onnxruntime writes every cast once
+    twice = len(set(casts)) < len(casts)  # some versions of onnxruntime write every cast once
     assert main(["m.onnx", "-o", "h.onnx", "--passes", passes, "--check", "-q"]) == int(twice)
     assert main(["m.onnx", "-o", "h.onnx", "--passes", f"{passes},sort-nodes", "--check", "-q"]) == 0
     onnx.checker.check_model("h.onnx")
