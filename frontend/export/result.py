@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from modelexport.frontend.export.wire import fields
 from modelexport.ir.attribution import Source
 from modelexport.ir.io.embedded_tags import SOURCE, TAG, tag_in_doc
 from modelexport.ir.operators import role
+from modelexport.ir.proto.fields import fields
 from modelexport.ir.proto.wire import delimited
 from modelexport.ir.text import text
 

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 import onnx
 import torch
 
-from modelexport.frontend.export.wire import fields
 from modelexport.frontend.torch.scopes import replaced
 from modelexport.ir.errors import OutputError
 from modelexport.ir.io.writer import to_bytes
 from modelexport.ir.model import Model
+from modelexport.ir.proto.fields import fields
 from modelexport.ir.proto.wire import delimited, varint
 
 ALIGNMENT = 4096  # of weights in a data file, so that a reader can map them

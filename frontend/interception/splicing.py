@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx
 
-from modelexport.frontend.export.wire import fields
 from modelexport.ir.errors import OutputError
+from modelexport.ir.proto.fields import fields
 from modelexport.ir.proto.wire import delimited, varint
 
 SMALL = 1024  # bytes of an initializer; smaller ones are parsed like everything else

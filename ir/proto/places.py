@@ -7,10 +7,14 @@ from mmap import mmap
 
 import onnx
 
+from modelexport.ir.proto.fields import fields
+
 _GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
 _INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 _NAME = onnx.TensorProto.DESCRIPTOR.fields_by_name["name"].number
 _RAW = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+
+_DELIMITED = 2  # the wire type of bytes, strings and messages
 
 Place = tuple[int, int]  # the first byte, and the one behind the last
 
@@ -23,12 +27,12 @@ def raw_places(data: bytes | mmap) -> dict[str, Place]:
     found: dict[str, Place] = {}
     twice: set[str] = set()
     try:
-        graphs = [place for number, place in _fields(data, (0, len(data))) if number == _GRAPH]
+        graphs = [place for number, place in _parts(data, (0, len(data))) if number == _GRAPH]
         if len(graphs) != 1:  # parsers merge several
             return {}
-        for number, tensor in _fields(data, graphs[0]):
+        for number, tensor in _parts(data, graphs[0]):
             if number == _INITIALIZER:
-                parts = dict(_fields(data, tensor))  # of a repeated field the last counts
+                parts = dict(_parts(data, tensor))  # of a repeated field the last counts
                 if _NAME in parts and _RAW in parts:
                     name = bytes(data[slice(*parts[_NAME])]).decode()
                     if name in found:
@@ -39,34 +43,8 @@ def raw_places(data: bytes | mmap) -> dict[str, Place]:
     return {name: place for name, place in found.items() if name not in twice}
 
 
-def _fields(data: bytes | mmap, place: Place) -> Iterator[tuple[int, Place]]:
-    """Number and place of each length-delimited field of a message. Raises IndexError, ValueError: it is none."""
-    at, end = place
-    while at < end:
-        key, at = _varint(data, at)
-        kind = key & 7
-        if kind == 2:
-            length, at = _varint(data, at)
-            yield key >> 3, (at, at + length)
-            at += length
-        elif kind == 0:
-            _, at = _varint(data, at)
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
-    if at != end:
-        raise ValueError("a field is longer than its message")
-
-
-def _varint(data: bytes | mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than ten bytes")
+def _parts(data: bytes | mmap, place: Place) -> Iterator[tuple[int, Place]]:
+    """Number and place of the payload of each length-delimited field of a message."""
+    for number, begin, start, end in fields(data, *place):
+        if data[begin] & 7 == _DELIMITED:
+            yield number, (start, end)

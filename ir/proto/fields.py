@@ -10,7 +10,9 @@ def fields(data: bytes | mmap.mmap, position: int, end: int) -> Iterator[tuple[i
     """(number, begin, start of the payload, end) of each field between ``position`` and ``end``.
 
     Raises:
-        ValueError: a wire type that ONNX does not use.
+        ValueError: a wire type that ONNX does not use, a number of more than ten bytes, or a field that is longer than
+            its message.
+        IndexError: the data ends inside a field.
     """
     while position < end:
         begin = position
@@ -28,6 +30,8 @@ def fields(data: bytes | mmap.mmap, position: int, end: int) -> Iterator[tuple[i
             position = start + length
         else:
             raise ValueError(f"wire type {kind} is not used by ONNX")
+        if position > end:
+            raise ValueError("a field is longer than its message")
         yield key >> 3, begin, start, position
 
 
@@ -40,3 +44,5 @@ def _varint(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than ten bytes")
