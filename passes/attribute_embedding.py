@@ -181,8 +181,9 @@ class _Writer:
                     share = round(attribution.confidence, 2)
                     tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
                     tails[id(attribution)] = tail
-                output = node.first_output
-                nodes.append([scope, embedded_tags.label_of(node), output, *tail])
+                outputs = node.outputs
+                output = outputs[0] if outputs and outputs[0] else node.first_output
+                nodes.append([scope, node.name or embedded_tags.label_of(node), output, *tail])
         return embedded_tags.pack("modules", rows, self.model.main.name), embedded_tags.pack("nodes", nodes)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from modelexport.ir.attribution import Source
+from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.io.embedded_tags import Record
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
@@ -77,8 +77,9 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
         written: the tags to count, as :func:`modelexport.ir.io.merged_tags.tags_in_file` gives those of a file; the
             attributions in memory unless given.
     """
-    origins = (node.attribution if written is None else written.get(node) for node in model.nodes())
-    counts = Counter(None if origin is None else origin.source for origin in origins)
+    counts: Counter[Source | None] = Counter()
+    for origin, times in _origins(model.nodes(), written):
+        counts[None if origin is None else origin.source] += times
     if written is not None and not written:
         return f"{counts.total()} node{'' if counts.total() == 1 else 's'}, 0 tags written"
     parts = [f"{counts[source]} {source}" for source in Source if counts[source]]
@@ -92,16 +93,26 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
 
 def confidences(nodes: Iterable[Node], written: Mapping[Node, Record] | None = None) -> dict[str, Any]:
     """``{mean, sure, likely, guess}`` of the tagged ones of ``nodes``: a mean, null without any, and three counts."""
-    found = (node.attribution if written is None else written.get(node) for node in nodes)
-    shares = Counter(each.confidence for each in found if each is not None)
     counts = dict.fromkeys(("sure", "likely", "guess"), 0)
     total = 0.0
-    for confidence, times in shares.items():
-        share = round(confidence, 2)  # as it is written
+    for origin, times in _origins(nodes, written):
+        if origin is None:
+            continue
+        share = round(origin.confidence, 2)  # as it is written
         total += share * times
         counts["sure" if share >= SURE else "likely" if share >= LIKELY else "guess"] += times
     number = sum(counts.values())
     return {"mean": round(total / number, 4) if number else None, **counts}
+
+
+def _origins(
+    nodes: Iterable[Node], written: Mapping[Node, Record] | None
+) -> Iterator[tuple[Attribution | Record | None, int]]:
+    """What tells the modules of ``nodes``, each once, and how many it is of; None of those without a tag."""
+    found = [node.attribution if written is None else written.get(node) for node in nodes]
+    times = Counter(map(id, found))
+    for origin in {id(each): each for each in found}.values():
+        yield origin, times[id(origin)]
 
 
 def confidence_text(found: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ class _Run:
             model.modules.called_by,
         )
         self.kept: dict[tuple[Record, str], Attribution] = {}
-        self.joined: dict[tuple[int, str], str] = {}  # by identity: ``stacks`` keeps them
+        self.by_stack: dict[tuple[int, str], Attribution] = {}  # by identity: ``stacks`` keeps them
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
         self.by_scope: dict[tuple[str, str], Attribution] = {}  # what nodes of one scope and rule share
@@ -227,7 +227,13 @@ class _Run:
         if metadata:
             stack = self._stack(metadata)
             if stack is not None:
-                return self._set(node, self._joined(stack, base), stack.rule, (stack.key, stack.path or "."))
+                known = self.by_stack.get((id(stack), base))
+                if known is not None:
+                    return self.ctx.attribute_as(node, known)
+                path = self.model.modules.canonical(self._declared(stack, base))
+                known = self.ctx.attribute(node, path, Source.SCOPE, stack.rule, (stack.key, stack.path or "."))
+                self.by_stack[id(stack), base] = known
+                return None
             if self._winml(node, metadata):
                 return None
         scoped = self.scoped.get(node)
@@ -328,14 +334,8 @@ class _Run:
         self.stacks[key] = stack
         return stack
 
-    def _joined(self, stack: Stack, base: str) -> str:
-        """The path that ``stack`` gives a node of a scope that ``base`` runs; its modules are declared."""
-        found = self.joined.get((id(stack), base))
-        if found is None:
-            found = self.joined[id(stack), base] = self._declared(stack, base)
-        return found
-
     def _declared(self, stack: Stack, base: str) -> str:
+        """The path that ``stack`` gives a node of a scope that ``base`` runs; its modules are declared."""
         modules = self.model.modules
         path = caller = base
         for local, cls in zip(stack.paths, stack.classes, strict=True):

@@ -16,6 +16,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.proto import surgeon, wire
 from modelexport.ir.proto.building import body_protos
 from modelexport.ir.proto.patches import apply_patches, patch_new
+from modelexport.ir.proto.pieces import pieces
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 
@@ -26,12 +27,7 @@ def assemble(model: Model) -> onnx.ModelProto:
     Metadata patches are in the source afterwards; the structure of the source is never changed.
     """
     apply_patches(model)
-    spine: set[Scope] = set()
-    for graph in model.graphs():
-        scope: Scope | None = graph if graph.edits is not None else None
-        while scope is not None and scope not in spine:
-            spine.add(scope)
-            scope = scope.parent
+    spine = _edited(model)
     if not spine:
         return model.proto
     result = onnx.ModelProto()
@@ -43,6 +39,36 @@ def assemble(model: Model) -> onnx.ModelProto:
             _rewrite(graph, function, spine)
     _import_domains(model, result)
     return result
+
+
+def assemble_pieces(model: Model) -> tuple[onnx.ModelProto, list[bytes]]:
+    """The proto of ``model``, which may lack metadata of nodes that a pass added, and all bytes to write, in pieces.
+
+    Raises:
+        EncodeError, ValueError: the model is larger than the 2 GB that one protobuf file may have.
+    """
+    tails: dict[int, bytes] = {}
+    if _edited(model):
+        proto = assemble(model)
+    else:
+        proto = model.proto
+        apply_patches(model, tails)
+    found = pieces(proto, tails)
+    if found is None:
+        proto = assemble(model)
+        found = [proto.SerializeToString(deterministic=True)]
+    return proto, found
+
+
+def _edited(model: Model) -> set[Scope]:
+    """The graphs whose structure was edited, and those around them."""
+    spine: set[Scope] = set()
+    for graph in model.graphs():
+        scope: Scope | None = graph if graph.edits is not None else None
+        while scope is not None and scope not in spine:
+            spine.add(scope)
+            scope = scope.parent
+    return spine
 
 
 def _rewrite(graph: Scope, proto: onnx.GraphProto | onnx.FunctionProto, spine: set[Scope]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,7 +15,7 @@ from modelexport.ir.errors import OutputError
 from modelexport.ir.io.atomic import atomic_output, check_writable
 from modelexport.ir.io.external.external_data import DataMode, Placement, embedded, may_have_external_data, plan
 from modelexport.ir.io.external.gathering import Gathering
-from modelexport.ir.io.overlay import assemble
+from modelexport.ir.io.overlay import assemble, assemble_pieces
 from modelexport.ir.model import Model
 
 
@@ -23,7 +25,8 @@ def to_bytes(model: Model) -> bytes:
     Raises:
         OutputError: the model is larger than the 2 GB that one protobuf file may have.
     """
-    return _serialize(assemble(model), "<bytes>")
+    with _limited("<bytes>"):
+        return b"".join(assemble_pieces(model)[1])
 
 
 def streamed(model: Model, *, allow_outside_data: bool = False) -> bytes:
@@ -35,11 +38,11 @@ def streamed(model: Model, *, allow_outside_data: bool = False) -> bytes:
     """
     if model.data_home is not None:
         raise OutputError("stdout: with its weights the result is above 2 GB, and they need a file beside it: name one")
-    proto = assemble(model)
-    data = _serialize(proto, "<stdout>")
+    with _limited("<stdout>"):
+        proto, data = assemble_pieces(model)
     if may_have_external_data(data):
         plan(model, proto, None, "keep", allow_outside_data=allow_outside_data)
-    return data
+    return b"".join(data)
 
 
 def save_model(
@@ -62,29 +65,38 @@ def save_model(
     """
     target = Path(path)
     check_writable(target)
-    proto = assemble(model)
     placement = Placement()
     gathers = (model.gathers_data and external_data == "copy") or model.data_home is not None
-    if external_data == "embed":
-        proto = embedded(model, proto, target, allow_outside_data=allow_outside_data)
-    elif gathers:
+    if gathers and external_data != "embed":
+        proto = assemble(model)
         gathering = Gathering(model, proto, target, allow_outside_data=allow_outside_data)
         if gathering.parts:
             gathering.save(target, partial(_serialize, label=str(target)))
             return
-    data = _serialize(proto, str(target))
-    if external_data != "embed" and not gathers and may_have_external_data(data):
-        placement = plan(model, proto, target, external_data, allow_outside_data=allow_outside_data)
-    del proto
+    if external_data == "embed":
+        whole = embedded(model, assemble(model), target, allow_outside_data=allow_outside_data)
+        data = [_serialize(whole, str(target))]
+        del whole
+    else:
+        with _limited(str(target)):
+            proto, data = assemble_pieces(model)
+        if not gathers and may_have_external_data(data):
+            placement = plan(model, proto, target, external_data, allow_outside_data=allow_outside_data)
+        del proto
     with placement.placed(target), atomic_output(target) as stream:
-        stream.write(data)
+        stream.writelines(data)
 
 
 def _serialize(proto: onnx.ModelProto, label: str) -> bytes:
+    with _limited(label):
+        return bytes(proto.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _limited(label: str) -> Iterator[None]:
     try:
-        data: bytes = proto.SerializeToString(deterministic=True)
+        yield
     except (EncodeError, ValueError) as error:
         raise OutputError(
             f"{label}: the model is larger than 2 GB, the limit of one protobuf file; keep its weights as external data"
         ) from error
-    return data

@@ -34,9 +34,14 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+def head(field: int, size: int) -> bytes:
+    """What stands before the ``size`` bytes of a length-delimited field."""
+    return varint(field << 3 | 2) + varint(size)
+
+
 def delimited(field: int, payload: bytes) -> bytes:
     """A length-delimited field."""
-    return varint(field << 3 | 2) + varint(len(payload)) + payload
+    return head(field, len(payload)) + payload
 
 
 def string(field: int, value: str) -> bytes:

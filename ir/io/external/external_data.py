@@ -25,14 +25,18 @@ PROTO_LIMIT = 2**31 - 1  # bytes of one protobuf message
 _CHEAP = 2**26  # bytes that are serialised sooner than their tensors are looked at one by one
 
 
-def may_have_external_data(data: bytes) -> bool:
-    """Whether a serialized model can refer to external data at all: every reference spells the key ``location``."""
-    return b"location" in data
+def may_have_external_data(pieces: Iterable[bytes]) -> bool:
+    """Whether a serialized model can refer to external data at all: every reference spells the key ``location``.
+
+    Args:
+        pieces: its bytes, cut nowhere inside a tensor.
+    """
+    return any(b"location" in piece for piece in pieces)
 
 
 def external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor with external data: initializers, attributes, bodies, functions, sparse parts, training graphs."""
-    if proto.ByteSize() < _CHEAP and not may_have_external_data(proto.SerializeToString()):
+    if proto.ByteSize() < _CHEAP and not may_have_external_data([proto.SerializeToString()]):
         return
     for tensor in all_tensors(proto):
         if tensor.data_location == EXTERNAL:

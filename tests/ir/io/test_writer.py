@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import OutputError
-from modelexport.ir.io import atomic, writer
+from modelexport.ir.io import atomic
 from modelexport.ir.io.reader import from_proto
 from modelexport.ir.io.writer import to_bytes
+from modelexport.ir.proto import pieces
 
 NAMES = st.sampled_from(["a", "b", "htp.tag", "bad\udcff", ""])
 ENTRIES = st.lists(st.tuples(NAMES, st.one_of(st.none(), st.text(max_size=3))), max_size=4)
@@ -268,14 +269,17 @@ def test_device_is_written_directly_and_its_errors_are_told() -> None:
         save_model(model, "/dev/full")
 
 
-def test_larger_than_a_protobuf_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("edited", [False, True])
+def test_larger_than_a_protobuf_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: bool) -> None:
     model = from_proto(loss_cases.chain())
-
-    class TooLarge:
-        def SerializeToString(self, deterministic: bool) -> bytes:
-            raise writer.EncodeError("Failed to serialize proto")
-
-    monkeypatch.setattr(writer, "assemble", lambda model: TooLarge())
-    with pytest.raises(OutputError, match="larger than 2 GB"):
+    if edited:
+        model.main.insert("Exp", ["h"], ["new"])
+    monkeypatch.setattr(pieces, "_LIMIT", len(to_bytes(model)) - 1)
+    with pytest.raises(OutputError, match=r"m\.onnx: the model is larger than 2 GB"):
         save_model(model, tmp_path / "m.onnx")
+    with pytest.raises(OutputError, match="<bytes>: the model is larger than 2 GB"):
+        to_bytes(model)
+    monkeypatch.setattr(pieces, "_LIMIT", pieces._LIMIT + 1)
+    save_model(model, tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").unlink()
     assert os.listdir(tmp_path) == []
