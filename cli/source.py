@@ -36,6 +36,8 @@ class InputShape(ParamType[tuple[str, list[int]]]):
             self.fail(f"{value!r}: expected NAME:1,3,224,224", param, ctx)
         if any(size < 0 for size in shape):
             self.fail(f"{value!r}: a size can't be negative", param, ctx)
+        if any(size >= 2**63 for size in shape):
+            self.fail(f"{value!r}: a size has 63 bits at most", param, ctx)
         return name, shape
 
 

@@ -15,9 +15,10 @@ import onnx
 from modelexport.analysis.profiling.ort_events import Recording, read_recording
 from modelexport.ir.arrays import Array
 from modelexport.ir.attribution import Attribution
-from modelexport.ir.errors import InputError
+from modelexport.ir.errors import InputError, MissingExtraError
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.io.atomic import atomic_output
+from modelexport.ir.io.overlay import assemble
 from modelexport.ir.io.reader import from_proto, load_model
 from modelexport.ir.model import Model
 from modelexport.ir.modules.module import Module
@@ -26,7 +27,7 @@ from modelexport.passes.attribute_embedding import AttributeEmbedding
 from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.running.inputs import make_inputs, model_inputs
-from modelexport.passes.running.named_copy import Instance, named_copy
+from modelexport.passes.running.named_copy import FRESH, Instance, named_copy
 from modelexport.passes.running.session import (
     CPU,
     Optimization,
@@ -63,9 +64,24 @@ class Named:
 
 @dataclass(slots=True)
 class Names:
-    """Names of a profile. A name that two nodes have stands for none, unless they are of one module."""
+    """Names of a profile. A name that two nodes have stands for none, unless they are of one module.
+
+    Attributes:
+        found: what each name stands for.
+        shared: by name that nodes of several graphs have, what they are called in ``found``, by the node around them.
+            onnxruntime names what it makes graph by graph. Without it, where products of a main graph and of a Scan's
+            body become Gemms between two Reshapes, 30 % of the time has no module.
+    """
 
     found: dict[str, Named] = field(default_factory=dict)
+    shared: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def tell_apart(self, recording: Recording) -> None:
+        """Call executions by the names in ``found`` where several graphs have one."""
+        slices = [each for one in recording.runs for each in one.slices if each.name in self.shared]
+        around = [each.parent.name if each.parent is not None else "" for each in slices]
+        for each, owner in zip(slices, around, strict=True):
+            each.name = self.shared[each.name].get(owner, each.name)
 
     def lookup(self, name: str, op_type: str) -> Named | None:
         """What ``name`` stands for, if it is an ``op_type`` (where the profile says one)."""
@@ -129,13 +145,7 @@ def measure(
             profile = Path(session.end_profiling())
         del session
         recording = read_recording(profile, settings.warmup)
-        keys = {node: key for key, node in node_keys(model)}
-        names = Names(
-            {
-                name: Named(name if each.calls else keys[each.node], each.node.op_type, each.attribution)
-                for name, each in instances.items()
-            }
-        )
+        names = Names(_names_of_copy(model, instances))
         modules: tuple[Module, ...] = ()
         if optimized.exists():
             modules = _add_optimized(names, optimized, model, recording)
@@ -157,8 +167,6 @@ def _tagged_copy(model: Model) -> tuple[onnx.ModelProto, dict[str, Instance]]:
         if attribution is not None:
             node.attribute_to(attribution)
     AttributeEmbedding(interop="none").run(whole, PassContext())
-    from modelexport.ir.io.overlay import assemble
-
     return assemble(whole), copy.instances
 
 
@@ -166,7 +174,11 @@ def _add_optimized(names: Names, file: Path, original: Model, recording: Recordi
     """What an optimiser made: nodes of the optimised model that the original does not have; ``recording`` is of it."""
     model = attributed(load_model(file))
     known = _paths(original)
-    for name, named in _names_of(model).items():
+    told = _names_of(model)
+    names.shared.update(told.shared)
+    if recording is not None:
+        names.tell_apart(recording)
+    for name, named in told.found.items():
         held = names.found.get(name)
         if held is None or held.op_type != named.op_type:
             names.found[name] = replace(named, attribution=_at_home(named.attribution, known))
@@ -225,57 +237,61 @@ def _at_home(attribution: Attribution | None, known: set[str]) -> Attribution | 
     return None if found is None else replace(attribution, path=found)
 
 
-def _names_of(model: Model) -> dict[str, Named]:
-    """By name, nodes whose name no other module's node has."""
-    found: dict[str, Named] = {}
-    clashes: set[str] = set()
+def _names_of(model: Model) -> Names:
+    """Nodes by name; nodes of several modules that have one are told by the node whose body they are in, if at all."""
+    nodes: dict[str, list[tuple[str, Named]]] = {}
     for key, node in node_keys(model):
-        if not node.name:
+        if node.name:
+            owner = node.graph.owner
+            around = owner.name if owner is not None else ""
+            nodes.setdefault(node.name, []).append((around, Named(key, node.op_type, node.attribution)))
+    names = Names()
+    for name, held in nodes.items():
+        if _are_one(held):
+            names.found[name] = held[0][1]
             continue
-        held = found.get(node.name)
-        if held is not None and (_path(held.attribution), held.op_type) != (_path(node.attribution), node.op_type):
-            clashes.add(node.name)
-        found.setdefault(node.name, Named(key, node.op_type, node.attribution))
-    for name in clashes:
-        del found[name]
-    return found
+        for around in dict.fromkeys(around for around, _ in held):
+            here = [each for each in held if each[0] == around]
+            called = f"{around}/{name}" if around else name
+            if _are_one(here) and (not around or called not in nodes):
+                names.found[called] = here[0][1]
+                names.shared.setdefault(name, {})[around] = called
+            elif not around:
+                names.shared.setdefault(name, {})
+    return names
+
+
+def _are_one(held: Sequence[tuple[str, Named]]) -> bool:
+    """Whether it makes no difference which of these nodes is meant."""
+    return len({(_path(named.attribution), named.op_type) for _, named in held}) == 1
 
 
 def _path(attribution: Attribution | None) -> str | None:
     return None if attribution is None else attribution.path
 
 
-def recorded_names(
-    model: Model, events: Mapping[str, str], optimization: Optimization, warnings: list[str]
-) -> tuple[Names, tuple[Module, ...]]:
-    """What the names in a profile of somebody else's run stand for.
+def recorded_names(model: Model, read: Recording, optimization: Optimization) -> tuple[Names, tuple[Module, ...]]:
+    """What the names in a recorded profile stand for; ``read`` gets a warning where some can't be told.
 
     Args:
         model: the model that was run, or the optimised one that was saved.
-        events: operator by name, of the profile.
         optimization: level at which the model is optimised again where it has not all the names.
     """
-    names = Names(_names_of(model))
-    modules: tuple[Module, ...] = ()
+    names = _names_of(model)
+    names.tell_apart(read)
+    events = {each.name: each.op_type for one in read.runs for each in one.slices}
     missing = {name for name, op_type in events.items() if names.lookup(name, op_type) is None}
+    modules: tuple[Module, ...] = ()
+    if missing:
+        modules = _add_own_copy(names, model, missing, optimization, read)
+        missing = {name for name in missing if names.lookup(name, events[name]) is None}
     if missing:
         for name, node in _by_index(model, {name: events[name] for name in missing}).items():
             names.found[name] = Named(name, node.op_type, node.attribution)
             missing.discard(name)
     if missing:
-        from modelexport.ir.errors import MissingExtraError
-        from modelexport.ir.io.overlay import assemble
-
         proto = assemble(model)
-        try:
-            with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
-                optimized = Path(folder, "optimized.onnx")
-                tagged = _embedded(model, proto)
-                settings = SessionSettings(optimization, optimized=str(optimized))
-                open_session(tagged, settings, model.base_dir, str(model.path or "model"))
-                modules = _add_optimized(names, optimized, model)
-        except (InputError, MissingExtraError) as error:
-            warnings.append(f"the optimised graph can't be built again, so its names are not known: {error}")
+        modules = modules or _rebuilt(names, model, _embedded(model, proto), optimization, read)
         for name in missing:  # a node that was fused but kept its name, in a graph optimised otherwise
             held = names.found.get(name)
             if held is not None and held.op_type != events[name] and events[name]:
@@ -283,10 +299,48 @@ def recorded_names(
     return names, modules
 
 
+def _rebuilt(
+    names: Names, model: Model, tagged: onnx.ModelProto, optimization: Optimization, read: Recording
+) -> tuple[Module, ...]:
+    """Add the names of the graph that ``tagged`` is optimised to; ``read`` gets a warning where that can't be done."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="modelexport-") as folder:
+            optimized = Path(folder, "optimized.onnx")
+            settings = SessionSettings(optimization, optimized=str(optimized))
+            open_session(tagged, settings, model.base_dir, str(model.path or "model"))
+            modules = _add_optimized(names, optimized, model)
+    except (InputError, MissingExtraError) as error:
+        read.warnings.append(f"the optimised graph can't be built again, so its names are not known: {error}")
+        return ()
+    names.tell_apart(read)
+    return modules
+
+
+def _add_own_copy(
+    names: Names, model: Model, missing: set[str], optimization: Optimization, read: Recording
+) -> tuple[Module, ...]:
+    """Add the names of a profile that ``measure`` kept: those of its copy, which the model has not itself."""
+    if not any(FRESH in name for name in missing):
+        return ()
+    tagged, instances = _tagged_copy(model)
+    told = _names_of_copy(model, instances)
+    if not any(name.partition("/")[0] in told or name in told for name in missing):
+        return ()
+    for name, named in told.items():
+        names.found.setdefault(name, named)
+    return _rebuilt(names, model, tagged, optimization, read) if missing - told.keys() else ()
+
+
+def _names_of_copy(model: Model, instances: Mapping[str, Instance]) -> dict[str, Named]:
+    keys = {node: key for key, node in node_keys(model)}
+    return {
+        name: Named(name if each.calls else keys[each.node], each.node.op_type, each.attribution)
+        for name, each in instances.items()
+    }
+
+
 def _embedded(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose names are the model's own, with the attributions in an embedded table."""
-    from modelexport.ir.io.overlay import assemble
-
     copied = onnx.ModelProto()
     copied.CopyFrom(proto)
     whole = from_proto(copied, path=model.path)

@@ -66,7 +66,7 @@ def read_recording(path: Path, warmup: int = 1) -> Recording:
         warmup: runs at the start that don't count; the last run always does if it is the only one.
 
     Raises:
-        InputError: the file can't be read, or has no event of a node.
+        InputError: the file can't be read, or has no event of a node or a run.
     """
     return recording(read_events(path), warmup, shown(str(path)))
 
@@ -99,7 +99,7 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
         )
         slices.append(each)
         threads.setdefault(str(event.get("tid")), []).append(each)
-    if not slices:
+    if not slices and not spans:
         raise InputError(f"{label}: has no event of a node: not a profile of onnxruntime")
     for thread in threads.values():
         _nest(thread)
@@ -160,6 +160,8 @@ def _select(spans: list[tuple[float, float]], slices: list[Slice], warmup: int) 
         found.warnings.append("the last run in the profile is incomplete and is left out")
         counted = runs[min(warmup, len(runs) - 2) : -1]
     found.runs = [run for run in counted if run.slices] or counted
+    if not slices:
+        found.warnings.append("no node was left to run: everything in the model is constant")
     return found
 
 

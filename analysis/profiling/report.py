@@ -231,8 +231,7 @@ def _recorded(model: Model, path: Path, layer_info: Path | None, optimization: O
         if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
             raise InputError(f"{shown(str(path))}: neither a profile of onnxruntime nor one of trtexec")
         read = recording(events, 1, shown(str(path)))
-    events_seen = {each.name: each.op_type for one in read.runs for each in one.slices}
-    names, modules = recorded_names(model, events_seen, optimization, read.warnings)
+    names, modules = recorded_names(model, read, optimization)
     runtime: dict[str, Any] = {"version": None, "optimization": optimization, "providers": [], "threads": None}
     return _of_recording(model, Measured(read, names, "", modules), runtime, None)
 

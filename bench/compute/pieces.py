@@ -25,7 +25,7 @@ from modelexport.passes.partition.stages import Chain, split_chain
 from modelexport.passes.partition.verification import verify
 from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.running.inputs import make_inputs, model_inputs
-from modelexport.passes.running.outputs import compute, computes_in_half, same_bits
+from modelexport.passes.running.outputs import compute, rounded_values, same_bits
 from modelexport.passes.running.session import as_ort_values
 
 
@@ -88,8 +88,7 @@ def chains(model: Model) -> list[Chain]:
 
 def runs_the_same(model: Model, chain: Chain, feeds: Mapping[str, Any]) -> bool:
     """Whether the stages, one after the other, give the outputs of the whole bit for bit."""
-    made = {value for node in model.main.nodes for value in node.outputs if value}
-    rounded = made if computes_in_half(model) else set()
+    rounded = rounded_values(model)
     expected = compute(model, feeds, model.main.outputs, "the whole", rounded)
     values = dict(feeds)
     for stage in chain.stages:

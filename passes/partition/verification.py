@@ -8,7 +8,7 @@ from typing import Any
 
 from modelexport.ir.model import Model
 from modelexport.passes.partition.extraction import Piece
-from modelexport.passes.running.outputs import compute, computes_in_half, same_bits
+from modelexport.passes.running.outputs import compute, rounded_values, same_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,7 @@ def verify(
     if any(piece.random for piece in pieces):
         return Verification(unverifiable="a node draws random numbers")
     values = dict.fromkeys(value for piece in pieces for value in (*piece.cut.inputs, *piece.cut.outputs))
-    each_value = {value for node in whole.main.nodes for value in node.outputs if value}
-    rounded = each_value if computes_in_half(whole) else set()
+    rounded = rounded_values(whole)
     expected = compute(whole, feeds, list(values), "the whole model", rounded)
     different: list[str] = []
     compared = 0

@@ -99,6 +99,8 @@ def resolved_shapes(
                 raise InputError(f"no input {shown(name)!r}; inputs: {', '.join(map(shown, inputs)) or 'none'}")
     for name, shape in (shapes or {}).items():
         given[name] = tuple(int(size) for size in shape)
+        if not all(0 <= size < 2**63 for size in given[name]):
+            raise InputError(f"input {shown(name)!r} can't have the shape {list(shape)}")
     for name, array in (arrays or {}).items():
         given[name] = tuple(np.shape(array))
     sizes: dict[str, int] = {}
@@ -146,11 +148,17 @@ def make_inputs(
         if info.name in arrays:
             made[info.name] = _checked(info, np.asarray(arrays[info.name]))
         elif not info.elem_type:
-            raise InputError(f"input {shown(info.name)!r} is no tensor: no value can be made or given for it")
+            raise InputError(
+                f"input {shown(info.name)!r} is no tensor of a known type: no value can be made or given for it"
+            )
         elif info.name not in sizes:
             raise InputError(f"input {shown(info.name)!r} has no shape in the model: give --input-shape or --inputs")
         else:
-            made[info.name] = _made(info, sizes[info.name], random)
+            try:
+                made[info.name] = _made(info, sizes[info.name], random)
+            except (ValueError, MemoryError) as error:
+                wanted = f"{list(sizes[info.name])} of {type_name(info.elem_type)}"
+                raise InputError(f"input {shown(info.name)!r}: {wanted} does not fit into memory") from error
     return made
 
 

@@ -26,6 +26,7 @@ from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
 
 _MARK = "modelexport.instance"
+FRESH = "#"  # stands in every name that is made for a copy
 _SMALL = 1024  # elements of a tensor that may be a shape
 _FEW = 64  # of one that is not of integers: scales and limits, which sizes may depend on
 _INTEGERS = frozenset(getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64))
@@ -210,7 +211,7 @@ class _Namer:
     def _fresh(self, base: str, calls: tuple[Node, ...]) -> str:
         above = "".join(f"{readable(call.name) or call.op_type}/" for call in calls)
         number = len(self.copy.instances)
-        name = f"{above}{base}#{number}"
+        name = f"{above}{base}{FRESH}{number}"
         self.taken = self.taken or {readable(node.name) for node in self.model.nodes() if node.name}
         while name in self.taken:
             name += "~"

@@ -7,11 +7,13 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
+from modelexport.passes.running.named_copy import nodes_of
 from modelexport.passes.running.session import (
     SessionSettings,
     element_type,
@@ -52,7 +54,7 @@ def output_types(model: Model, values: Sequence[str]) -> dict[str, tuple[str, Sh
 def compute(
     model: Model, feeds: Mapping[str, Any], values: Sequence[str], what: str, rounded: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Values of the main graph in a run without optimisations, by name: OrtValues, arrays of strings, lists of arrays.
+    """Values of the main graph in a run without optimisations, by name: OrtValues, arrays, lists of arrays or maps.
 
     Args:
         feeds: as ``session.as_ort_values`` makes them; what this returned can be fed to another model.
@@ -71,27 +73,31 @@ def compute(
     session = open_session(proto, SessionSettings(), model.base_dir, what)
     names = {given.name for given in session.get_inputs()}
     given = {name: value for name, value in feeds.items() if name in names}
-    plain = any(not hasattr(value, "has_value") for value in given.values())
-    plain |= any(not output.type.startswith("tensor(") or "string" in output.type for output in session.get_outputs())
     try:
-        if plain:
-            found = session.run(wanted, {name: _plain(value) for name, value in given.items()})
-        else:
-            found = session.run_with_ort_values(wanted, given)
+        found = _results(session, wanted, given)
     except run_errors() as error:
         raise InputError(f"{what}: the run failed: {reason(error)}") from error
     made = dict(zip(wanted, found, strict=True))
     return {value: made[value] if value in made else feeds[value] for value in values}
 
 
-def computes_in_half(model: Model) -> bool:
-    """Whether there are weights, values or casts of 16-bit floats in the main graph."""
+def rounded_values(model: Model) -> set[str]:
+    """Values of the main graph to be rounded in ``compute``: all, where there are weights, values or casts of float16.
+
+    onnxruntime computes bfloat16 in nothing else, and takes no lists of it.
+    """
     graph = assemble(model).graph
     kinds = {tensor.data_type for tensor in graph.initializer}
     described = (*graph.input, *graph.output, *graph.value_info)
     kinds.update(entry.type.tensor_type.elem_type for entry in described)
     kinds.update(a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to")
-    return not kinds.isdisjoint({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
+    if onnx.TensorProto.FLOAT16 not in kinds:
+        return set()
+    made = [value for node in model.main.nodes for value in node.outputs if value]
+    if onnx.TensorProto.BFLOAT16 not in kinds:
+        return set(made)
+    types = output_types(model, made)
+    return {value for value in made if value in types and "bfloat16" not in types[value][0]}
 
 
 def same_bits(left: Any, right: Any) -> bool:
@@ -103,16 +109,22 @@ def same_bits(left: Any, right: Any) -> bool:
 
 
 def _content(value: Any) -> tuple[Any, ...]:
+    """Element type, shape and bytes, whether onnxruntime gave a tensor as an OrtValue or as an array."""
     if value is None:
         return ("none",)
+    if isinstance(value, dict):
+        return ("map", repr(value))
     if not hasattr(value, "data_ptr"):
-        data = value.tolist() if value.dtype.kind in "OUS" else value.tobytes()
-        return (str(value.dtype), tuple(value.shape), data)
+        array = np.asarray(value)
+        if array.dtype.kind in "OUS":
+            return (onnx.TensorProto.STRING, array.shape, array.tolist())
+        return (onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.tobytes())
     if not value.has_value():
         return ("none",)
     kind = value.data_type()
     shape = tuple(value.shape())
-    return (kind, shape, ctypes.string_at(value.data_ptr(), _size(kind, shape)) if math.prod(shape) else b"")
+    data = ctypes.string_at(value.data_ptr(), _size(kind, shape)) if math.prod(shape) else b""
+    return (element_type(kind), shape, data)
 
 
 def _size(kind: str, shape: Sequence[int]) -> int:
@@ -140,14 +152,29 @@ def _round(graph: onnx.GraphProto, values: Collection[str]) -> None:
         graph.node.extend(lists)
 
 
-def _plain(value: Any) -> Any:
-    return value.numpy() if hasattr(value, "data_ptr") else value
+def _results(session: Any, wanted: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
+    """Outputs in order. Only ``run`` gives out strings, lists and maps, and takes lists; it can't give out bfloat16."""
+    kinds = {output.name: output.type for output in session.get_outputs()}
+    told = {name for name, kind in kinds.items() if not kind.startswith("tensor(") or "string" in kind}
+    if all(hasattr(value, "has_value") for value in feeds.values()):
+        tensors = [name for name in wanted if name not in told]
+        found = dict(zip(tensors, session.run_with_ort_values(tensors, feeds) if tensors else (), strict=True))
+    else:
+        told, found = set(wanted), {}
+    others = [name for name in wanted if name in told]
+    found.update(zip(others, session.run(others, dict(feeds)) if others else (), strict=True))
+    return [found[name] for name in wanted]
 
 
 def _with_outputs(model: Model, values: Sequence[str]) -> onnx.ModelProto:
     source = assemble(model)
     proto = onnx.ModelProto()
     proto.CopyFrom(source)
+    taken: set[str] = set()
+    for node in nodes_of(proto.graph):  # onnxruntime refuses two nodes of one name, and takes nodes without
+        if node.name in taken:
+            node.ClearField("name")
+        taken.add(node.name)
     known = {output.name: output for output in proto.graph.output}
     outputs = [known.get(value) or onnx.ValueInfoProto(name=value) for value in values]
     kept = onnx.GraphProto(output=outputs)

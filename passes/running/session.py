@@ -15,6 +15,7 @@ from google.protobuf.message import EncodeError
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError, MissingExtraError
+from modelexport.ir.text import shown
 
 Optimization = Literal["disable", "basic", "extended", "all"]
 OPTIMIZATIONS: tuple[str, ...] = get_args(Optimization)
@@ -155,15 +156,22 @@ def run(session: Any, feeds: Mapping[str, Any], what: str = "model") -> None:
 
 def as_ort_values(feeds: Mapping[str, Array], kinds: Mapping[str, int]) -> dict[str, Any]:
     """Arrays as onnxruntime takes them. ``kinds`` has the element type of each input; types that NumPy lacks come as
-    their bits (bfloat16 as uint16)."""
+    their bits (bfloat16 as uint16).
+
+    Raises:
+        InputError: onnxruntime has no values of an array's type, such as complex ones.
+    """
     library = onnxruntime("running a model")
     made: dict[str, Any] = {}
     for name, array in feeds.items():
         if kinds.get(name) == onnx.TensorProto.BFLOAT16:
             bits = np.ascontiguousarray(array).reshape(np.shape(array)).view(np.uint16)
             made[name] = library.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
-        else:
+            continue
+        try:
             made[name] = as_ort_value(array)
+        except run_errors() as error:
+            raise InputError(f"input {shown(name)!r}: onnxruntime takes no values of {array.dtype}") from error
     return made
 
 

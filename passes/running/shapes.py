@@ -28,7 +28,14 @@ from modelexport.passes.running.session import (
     open_session,
     run,
 )
-from modelexport.passes.running.static_shapes import StaticScope, inferred, may_be_complete, read_scopes
+from modelexport.passes.running.static_shapes import (
+    StaticScope,
+    fill_in,
+    forget_shapes,
+    inferred,
+    may_be_complete,
+    read_scopes,
+)
 from modelexport.passes.running.values import Execution, Value
 
 ShapeSource = Literal["static", "inferred", "run"]
@@ -80,8 +87,15 @@ def find_shapes(
     copy = named_copy(model, metadata=False, weights=False)
     found = Shapes("static", sizes, copy.instances, {}, {})
     makers = sum(node.op_type != "Constant" for node in model.main.nodes)
-    scopes = read_scopes(copy.proto, sizes) if may_be_complete(copy.proto.graph, makers) else []
-    if not scopes or not all(scope.complete for scope in scopes):
+    may_be_stale = _has_free_sizes(model)
+    scopes: Sequence[StaticScope] = ()
+    if may_be_stale or may_be_complete(copy.proto.graph, makers):
+        scopes = read_scopes(copy.proto, sizes)
+    stated: Sequence[StaticScope] = ()
+    if may_be_stale or not scopes or not all(scope.complete for scope in scopes):
+        if may_be_stale:
+            stated = scopes
+            forget_shapes(copy.proto.graph)
         proto, problem = inferred(copy.proto, sizes)
         if proto is not None:
             found.source = "inferred"
@@ -89,21 +103,29 @@ def find_shapes(
         if problem:
             found.problems.append(problem)
     _take(found, scopes)
-    if found.complete or not may_run:
+    if found.complete:
         return found
-    if not has_onnxruntime():
-        found.problems.append("onnxruntime is not installed: pip install 'modelexport[ort]' to see shapes in a run")
-        return found
-    try:
-        seen = _run(model, arrays, shapes, seed, copy)
-    except InputError as error:
-        found.problems.append(str(error))
+    seen = _seen_if_possible(model, arrays, shapes, seed, copy, found) if may_run else None
+    if seen is None:
+        if stated:
+            fill_in(scopes, stated)
+            _take(found, scopes)
         return found
     found.source = "run"
     found.complete = _merge(found, scopes, seen)
     if not found.complete and not seen.whole:
         found.problems.append("the profile of the run is cut short: counts of what runs last are missing")
     return found
+
+
+def _has_free_sizes(model: Model) -> bool:
+    """Whether sizes of inputs are left open: those that the file states of other values are of one choice of them, as
+    where a tool made the inputs free and left the rest."""
+    return any(info.dims is None or not all(isinstance(d, int) for d in info.dims) for info in _tensors(model))
+
+
+def _tensors(model: Model) -> list[running_inputs.InputInfo]:
+    return [info for info in running_inputs.model_inputs(model) if info.elem_type]
 
 
 def _take(found: Shapes, scopes: Sequence[StaticScope]) -> None:
@@ -113,6 +135,25 @@ def _take(found: Shapes, scopes: Sequence[StaticScope]) -> None:
             found.nodes[node.name] = node.proto
             found.executions[node.name] = (scope.execution(node),) if scope.runs != 0 else ()
     found.complete = all(scope.complete for scope in scopes)
+
+
+def _seen_if_possible(
+    model: Model,
+    arrays: Mapping[str, Array] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    seed: int,
+    copy: NamedCopy,
+    found: Shapes,
+) -> _Seen | None:
+    """What a run shows; None where it can't be made, and ``found`` says why."""
+    if not has_onnxruntime():
+        found.problems.append("onnxruntime is not installed: pip install 'modelexport[ort]' to see shapes in a run")
+        return None
+    try:
+        return _run(model, arrays, shapes, seed, copy)
+    except InputError as error:
+        found.problems.append(str(error))
+        return None
 
 
 @dataclass(slots=True)
@@ -235,7 +276,9 @@ def _values_seen(scope: StaticScope, seen: _Seen) -> dict[str, Value]:
 
 
 def _known(static: Value | None, seen: Value | None) -> Value | None:
-    return seen if static is not None and static.is_tensor and static.dims is None and seen is not None else static
+    if static is None or not static.is_tensor or seen is None:
+        return static
+    return Value(static.elem_type or seen.elem_type, seen.dims)
 
 
 def _aligned(slots: Sequence[Value | None], listed: Any) -> tuple[Value | None, ...]:
@@ -258,5 +301,9 @@ def _aligned(slots: Sequence[Value | None], listed: Any) -> tuple[Value | None, 
         passes = slot is None or not slot.elem_type or not slot.is_tensor or slot.dims is not None
         return passes and match(index + 1, position)
 
-    match(0, 0)
+    if not match(0, 0):
+        present = [index for index, slot in enumerate(slots) if slot is not None and slot.is_tensor]
+        if len(present) == len(shapes):  # the file states other sizes than the run had
+            for index, (kind, dims) in zip(present, shapes, strict=True):
+                filled[index] = Value((slots[index] or Value(0, None)).elem_type or element_type(kind), tuple(dims))
     return tuple(filled)

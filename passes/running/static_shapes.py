@@ -113,6 +113,26 @@ def may_be_complete(graph: onnx.GraphProto, makers: int) -> bool:
     return not any(value is not None and value.is_tensor and value.dims is None for value in firsts)
 
 
+def forget_shapes(graph: onnx.GraphProto) -> None:
+    """Take away the sizes that a graph and its bodies state of values that nodes make; types stay."""
+    for entries in (graph.value_info, graph.output):
+        for entry in entries:
+            if entry.type.HasField("tensor_type"):
+                entry.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for _, body in body_protos(node) if node.attribute else ():
+            forget_shapes(body)
+
+
+def fill_in(scopes: Sequence[StaticScope], stated: Sequence[StaticScope]) -> None:
+    """Put sizes that a file states where none are known."""
+    for scope, other in zip(scopes, stated, strict=True):
+        for name, value in other.values.items():
+            known = scope.values.get(name, _UNKNOWN)
+            if value.dims is not None and known.dims is None and known.elem_type != NO_TENSOR:
+                scope.values[name] = Value(known.elem_type or value.elem_type, value.dims)
+
+
 def _read(
     graph: onnx.GraphProto, parent: StaticScope | None, runs: int | None, reason: str, found: list[StaticScope]
 ) -> StaticScope:

@@ -93,6 +93,8 @@ class SteppedRun:
         self.live: dict[str, Any] = {name: as_ort_value(array) for name, array in feeds.items()}
         self._typical = max(map(nbytes, self.live.values()), default=0)  # bytes of a value whose size is not known
         self.report = RunReport(nodes=len(self.order))
+        names = [node.name for node in self.order if node.name]
+        self._has_doubles = len(set(names)) < len(names)  # which onnxruntime refuses
         self._fails: dict[tuple[str, str], int] = {}
 
     @property
@@ -194,6 +196,9 @@ class SteppedRun:
         own = {value: f"{value}{_OWN}" if value in given else value for value in made}
         graph = onnx.GraphProto(name="chunk")
         graph.node.extend(self._proto(node, own) for node in nodes)
+        if self._has_doubles:
+            for node_proto in graph.node:
+                node_proto.ClearField("name")
         graph.input.extend(inputs)
         graph.initializer.extend(constants)
         graph.output.extend(onnx.ValueInfoProto(name=own[value]) for value in made)

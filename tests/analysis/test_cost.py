@@ -359,6 +359,7 @@ def test_unknown_work_is_a_warning_and_no_finding(tmp_path, capsys):
     [
         ["--input-shape", "nope:1"],
         ["--input-shape", "x:1,2,3"],
+        ["--input-shape", "x:99999999999999999999,4"],
         ["--inputs", "missing.npz"],
         ["--by", "nothing"],
         ["--top", "0"],

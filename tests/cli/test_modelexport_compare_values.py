@@ -88,6 +88,7 @@ def test_given_inputs(run: Run) -> None:
     [
         (("none.onnx", "none.onnx"), "none.onnx: No such file"),
         (("none.py", "m.onnx"), "m.onnx: No such file"),
+        (("NONE.ONNX", "m.onnx"), "NONE.ONNX: No such file"),
         (("a.onnx", "b.onnx", "--rtol", "-1"), "a tolerance is a number from 0"),
         (("a.onnx", "b.onnx", "--trust-remote-code"), "belong to a PyTorch reference"),
     ],

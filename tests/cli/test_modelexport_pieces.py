@@ -64,6 +64,8 @@ def test_a_piece_of_an_untagged_file_stays_untagged(run: Run, folder: Path) -> N
         (("extract", "m.onnx", "hed", "-o", "o.onnx"), "no module 'hed'; the nearest path is head"),
         (("extract", "m.onnx", "enc", "-o", "m.onnx"), "m.onnx: is an input"),
         (("extract", "m.onnx", "enc", "-o", "no/o.onnx"), "no"),
+        (("extract", "m.onnx", "enc", "-o", "x.npz", "--inputs", "x.npz", "--verify"), "x.npz: is an input"),
+        (("extract", "m.onnx", "enc", "-o", "o.onnx", "--verify", "--input-shape", f"X:{2**62},2"), "fit into memory"),
         (("extract", "m.onnx", "enc", "-o", "o.onnx", "--call", "0"), "a call is a number from 1"),
         (("extract", "m.onnx", "enc", "-o", "o.onnx", "--verify", "--input-shape", "Z:1"), "Z"),
         (("split", "m.onnx", "--at", "enc", "-o", "o"), "the stage before enc would be empty"),
@@ -75,12 +77,31 @@ def test_wrong_usage_is_one_line_and_leaves_nothing(
     run: Run, model: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     Path("full").mkdir()
+    np.savez("x.npz", X=np.ones((1, 2), np.float32))
     Path("full/x").touch()
     before = sorted(Path().rglob("*"))
     code, out, err = run(*arguments)
     assert code == 2 and not out and message in err
     assert [line.lower().startswith("error:") for line in err.splitlines() if "rror:" in line] == [True]
     assert sorted(Path().rglob("*")) == before
+
+
+def test_nothing_is_written_over_the_models_data(run: Run, model: Path) -> None:
+    proto = onnx.load(model)
+    weight = proto.graph.initializer[0]  # only raw data goes to a file
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(proto, "d.onnx", save_as_external_data=True, location="d.data", size_threshold=0)
+    before = Path("d.data").read_bytes()
+    for arguments in (
+        ("profile", "d.onnx", "--speedscope", "d.data"),
+        ("profile", "d.onnx", "--save-profile", "d.data"),
+        ("view", "d.onnx", "-o", "d.data", "--format", "dot"),
+        ("extract", "d.onnx", "enc", "-o", "d.data"),
+        ("extract", "d.onnx", "enc", "-o", "d"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "") and "d.data" in err, arguments
+        assert Path("d.data").read_bytes() == before
 
 
 def test_stages_run_one_after_the_other(run: Run, model: Path) -> None:

@@ -68,7 +68,7 @@ def command(
     from modelexport.ir.io.writer import save_model
     from modelexport.passes.partition.extraction import extract_piece, value_row
 
-    check_output(output, model)
+    check_output(output, model, inputs)
     whole = read_whole(model)
     piece = extract_piece(whole, paths, call=call)
     wrong = verify and differs(whole, [piece], feeds_of(whole, inputs, input_shape, seed))

@@ -67,7 +67,7 @@ def command(
     """
     shown = progress if sys.stderr.isatty() else None
     common = {"rtol": rtol, "optimization": optimization, "provider": provider, "progress": shown}
-    if reference.endswith(".onnx"):
+    if reference.lower().endswith(".onnx"):
         if config is not None or trust_remote_code or allow_pickle:
             raise click.UsageError("--config, --trust-remote-code and --allow-pickle belong to a PyTorch reference")
         found = _graphs(Path(reference), candidate, inputs, input_shape, seed, common)

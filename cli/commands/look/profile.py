@@ -100,10 +100,14 @@ def command(
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise click.UsageError("two outputs are the same file")
     from modelexport.analysis.profiling.report import profile
+    from modelexport.ir.io.external.external_data import keep_data_of
 
+    whole = open_model(model)
+    for path in outputs:
+        keep_data_of(whole, path)
     arrays, shapes = given_inputs(inputs, input_shape)
     report = profile(
-        open_model(model),
+        whole,
         arrays,
         shapes=shapes,
         runs=runs,

@@ -71,6 +71,9 @@ def command(
     if form == "mermaid":
         _warn_of_mermaid(found, 2 if depth is None else depth, text)
     if not to_stdout:
+        from modelexport.ir.io.external.external_data import keep_data_of
+
+        keep_data_of(found.data.model, Path(str(output)))
         for path in found.write(Path(str(output)), form, text):
             talk().say(f"wrote {path}")
     elif form == "tree":

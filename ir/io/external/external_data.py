@@ -216,6 +216,13 @@ def _warn_of_ranges(model: Model, tensors: Iterable[onnx.TensorProto]) -> None:
         _warn(model, f"{bad[0]}{more}; it is left as it is")
 
 
+def keep_data_of(model: Model, target: Path) -> None:
+    """Raises OutputError where ``target`` is a data file of the model, which writing it would destroy."""
+    if model.base_dir is not None and target.exists():
+        locations = {data_location(tensor) for tensor in external_tensors(model.proto)}
+        _refuse_overwriting(model.base_dir, model.base_dir, target, sorted(locations))
+
+
 def _refuse_overwriting(base: Path, folder: Path, target: Path, locations: Iterable[str]) -> None:
     for location in locations:
         source = base / location
