@@ -84,6 +84,7 @@ def fewer_collections() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # what was allocated is old from here on: the next collection needn't look at it
         gc.set_threshold(*before)
         gc.unfreeze()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelexport.ir.attribution import Attribution, Source
@@ -15,6 +15,7 @@ from modelexport.ir.modules.order import first_nodes, module_order
 from modelexport.ir.node import Node
 from modelexport.ir.text import shown
 
+Origin = tuple[Attribution | Record | None, int]  # and of how many nodes it is
 SURE, LIKELY = 0.9, 0.5  # from which confidence on a tag is sure, and no longer a guess
 NOTHING = (
     "nothing in this file names a module: no tags, no metadata of an exporter, no scopes in node or value names and no "
@@ -77,8 +78,9 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
         written: the tags to count, as :func:`modelexport.ir.io.merged_tags.tags_in_file` gives those of a file; the
             attributions in memory unless given.
     """
+    origins = _origins(model.nodes(), written)
     counts: Counter[Source | None] = Counter()
-    for origin, times in _origins(model.nodes(), written):
+    for origin, times in origins:
         counts[None if origin is None else origin.source] += times
     if written is not None and not written:
         return f"{counts.total()} node{'' if counts.total() == 1 else 's'}, 0 tags written"
@@ -88,31 +90,34 @@ def sources_line(model: Model, written: Mapping[Node, Record] | None = None) -> 
     total = f"{counts.total()} node{'' if counts.total() == 1 else 's'}"
     if not parts:
         return total
-    return f"{total}: {', '.join(parts)}; {confidence_text(confidences(model.nodes(), written))}"
+    return f"{total}: {', '.join(parts)}; {confidence_text(_confidences(origins))}"
 
 
 def confidences(nodes: Iterable[Node], written: Mapping[Node, Record] | None = None) -> dict[str, Any]:
     """``{mean, sure, likely, guess}`` of the tagged ones of ``nodes``: a mean, null without any, and three counts."""
+    return _confidences(_origins(nodes, written))
+
+
+def _confidences(origins: Iterable[Origin]) -> dict[str, Any]:
+    shares: Counter[float] = Counter()
+    for origin, times in origins:
+        if origin is not None:
+            shares[origin.confidence] += times
     counts = dict.fromkeys(("sure", "likely", "guess"), 0)
     total = 0.0
-    for origin, times in _origins(nodes, written):
-        if origin is None:
-            continue
-        share = round(origin.confidence, 2)  # as it is written
+    for confidence, times in shares.items():
+        share = round(confidence, 2)  # as it is written
         total += share * times
         counts["sure" if share >= SURE else "likely" if share >= LIKELY else "guess"] += times
     number = sum(counts.values())
     return {"mean": round(total / number, 4) if number else None, **counts}
 
 
-def _origins(
-    nodes: Iterable[Node], written: Mapping[Node, Record] | None
-) -> Iterator[tuple[Attribution | Record | None, int]]:
+def _origins(nodes: Iterable[Node], written: Mapping[Node, Record] | None) -> list[Origin]:
     """What tells the modules of ``nodes``, each once, and how many it is of; None of those without a tag."""
     found = [node.attribution if written is None else written.get(node) for node in nodes]
     times = Counter(map(id, found))
-    for origin in {id(each): each for each in found}.values():
-        yield origin, times[id(origin)]
+    return [(origin, times[id(origin)]) for origin in dict(zip(map(id, found), found, strict=True)).values()]
 
 
 def confidence_text(found: Mapping[str, Any]) -> str:
