@@ -32,6 +32,7 @@ NODE_KEYS = (TAG, PATH, SOURCE, RULE, CONFIDENCE)
 MODEL = "htp.model"  # on a node: the digest in the keys of the model that it is from
 SCHEMA, PIPELINE, MODULES, NODES = "htp.schema", "htp.pipeline", "htp.modules", "htp.nodes"
 MODEL_KEYS = (SCHEMA, PIPELINE, MODULES, NODES)
+CUT = "torch-nn=false"  # in a recorded pipeline: tags stop at the module that uses those of torch.nn
 OLD_NAME, OLD_NAMES = "htp.name", "htp.names"  # written by node-naming, the second with a digest behind it
 PLACEMENT, OLD_PLACEMENT = "layer_ann", "htp.placement"  # written by layer-annotation
 SCHEMA_VERSION = "1"

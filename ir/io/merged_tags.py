@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from modelexport.ir.identity.copies import copies_of
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import BadTable, Record, Table, Tables
 from modelexport.ir.model import Model
@@ -20,7 +21,7 @@ from modelexport.ir.modules.tags import encode
 from modelexport.ir.node import Node
 
 _FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation: no tool's prefix
-_TAGS, _MODEL = frozenset(embedded_tags.NODE_KEYS), frozenset((embedded_tags.MODEL,))
+_TAGS = frozenset(embedded_tags.NODE_KEYS)
 _SAMPLE, _MOST, _WHOLE, _TWICE = 64, 0.5, 0.9, 1.8
 
 
@@ -201,23 +202,37 @@ def _carried(node: Node) -> tuple[Record, Mapping[str, str]] | None:
     return None if held is None else (held, carried)
 
 
-def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Iterable[str]) -> list[Part]:
+def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Sequence[str]) -> list[Part]:
     """One part for all digests whose tags can be those of one model, such as a decoder with its cache and without."""
     groups: list[tuple[set[str], str, dict[str, str]]] = []
-    for digest in dict.fromkeys((*tags, *lost)):
+    carried = {node: held for node in model.nodes() if (held := _carried(node)) is not None}
+    bearers: dict[str, list[Node]] = {digest: [] for digest in (*tags, *lost)}
+    for node, (_, said) in carried.items():
+        bearers.setdefault(said.get(embedded_tags.MODEL, ""), []).append(node)
+    parts: list[tuple[str, str]] = []  # digests and prefixes
+    for digest in (*tags, *(each for each in lost if each not in tags)):
+        copies = copies_of(bearers[digest], lambda node: carried[node][0].path)
+        for copy in copies:
+            names = [node.name for node in copy if node.name]
+            every = _common([*names, *(node.first_output for node in copy if node.first_output)])
+            parts.append((digest, every if every or len(copies) > 1 else _common(names)))
+    for digest, prefix in parts:
         told = tags.get(digest, {})
-        prefix = _common([node.name for node in model.nodes() if node.name and _digest(node) == digest])
         same = next((group for group in groups if group[1] == prefix and agree(group[2], told)), None)
         if same is None:
             groups.append(({digest}, prefix, dict(told)))
         else:
             same[0].add(digest)
             same[2].update(told)
-    return [Part(frozenset(digests), prefix, "", None, modules_of_tags(told)) for digests, prefix, told in groups]
-
-
-def _digest(node: Node) -> str | None:
-    return node.metadata.get(embedded_tags.MODEL) if node.has_metadata(_MODEL) else None
+    cut = {
+        digest
+        for digest in bearers
+        if embedded_tags.CUT in model.metadata.get(f"{embedded_tags.PIPELINE}.{digest}", "")
+    }
+    return [
+        Part(frozenset(digests), prefix, "", None, modules_of_tags(told, collapsed=not cut.isdisjoint(digests)))
+        for digests, prefix, told in groups
+    ]
 
 
 def _prefixes(table: Table, names: set[str], model: Model, alone: bool) -> list[str]:

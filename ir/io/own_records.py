@@ -35,7 +35,7 @@ def take_tags(model: Model, by: str, warnings: list[str], *, whole: bool = False
             return False
         parts = parts_of(model, warnings)
         reader = _OwnRecords(parts)
-        modules, bearers = parts.modules(), _bearers(model, reader) or []
+        modules, bearers = [*parts.modules(), *parts.told()], _bearers(model, reader) or []
     for module in modules:
         if module.path not in model.modules:
             model.modules.add(module)

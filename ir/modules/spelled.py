@@ -17,11 +17,11 @@ _MOST = 64  # segments of a tag and, twice, atoms of a path that are looked at: 
 Segments = tuple[str, ...]
 
 
-def modules_of_tags(tags: Mapping[str, str]) -> list[Module]:
+def modules_of_tags(tags: Mapping[str, str], *, collapsed: bool = False) -> list[Module]:
     """The modules that tags spell, from the outermost to the innermost; ``tags`` has the tag of each path.
 
-    A level is there where only one path fits its segment in all tags that have it. Tags that several paths share were
-    collapsed when they were written (``torch_nn=False``) and tell of no class below the root.
+    A level is there where only one path fits its segment in all tags that have it. Tags that were ``collapsed`` when
+    they were written (``torch_nn=False``), as those are that several paths share, tell of no class below the root.
     """
     whole = {
         path: segments for path, tag in tags.items() if (segments := _segments(tag)) and path.count(".") < 2 * _MOST
@@ -29,7 +29,7 @@ def modules_of_tags(tags: Mapping[str, str]) -> list[Module]:
     roots = {segments[0] for segments in whole.values()}
     if len(roots) != 1:
         return []
-    collapsed = len(set(whole.values())) < len(whole)
+    collapsed = collapsed or len(set(whole.values())) < len(whole)
     places: dict[Segments, set[str]] = {}
     for path, segments in whole.items() if not collapsed else ():
         for length, fitting in _fitting(path, segments).items():

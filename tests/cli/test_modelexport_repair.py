@@ -17,6 +17,11 @@ from tagged import plain_model, set_metadata, tagged_file
 from modelexport.cli import modelexport as command
 from modelexport.cli.repair import convert_legacy
 from modelexport.core import tag_utils
+from modelexport.ir import save_model
+from modelexport.ir.io.reader import from_proto
+from modelexport.ir.io.sidecar import write_sidecar
+from modelexport.ir.modules import Module
+from modelexport.passes import PassManager
 
 RELU = "/blocks.0/act/Relu"
 
@@ -159,6 +164,30 @@ def test_a_source_that_contradicts_itself_is_an_error(
     assert validate(path, "--repair-from", source) == 2
     assert f"node {RELU} has the tag" in capfd.readouterr().err
     assert (path.read_bytes(), sidecar.read_bytes()) == before
+
+
+@pytest.mark.parametrize("torch_nn", [True, False])
+def test_a_sidecar_from_tags_without_a_table_has_their_classes(tmp_path: Path, torch_nn: bool) -> None:
+    path, sidecar = tmp_path / "model.onnx", tmp_path / "model_hierarchy.json"
+    model = from_proto(plain_model(), path)
+    for name, cls in {"": "my.Net", "blocks.0": "my.Block", "blocks.0.act": "torch.nn.modules.activation.ReLU"}.items():
+        model.modules.add(Module(name, cls))
+    for name, cls in {"blocks.1": "my.Block", "blocks.1.proj": "torch.nn.modules.linear.Linear"}.items():
+        model.modules.add(Module(name, cls))
+    options = f"{{table=false torch-nn={str(torch_nn).lower()}}}"
+    PassManager(f"scope-attribution,context-inheritance,fallback-tagging,attribute-embedding{options}").run(model)
+    save_model(model, path)
+    write_sidecar(model, sidecar)
+    held = {row["path"]: row for row in json.loads(sidecar.read_text())["modules"]}
+    sidecar.unlink()
+    assert validate(path, "--repair", "--check-consistency") == 0
+    found = {row["path"]: row for row in json.loads(sidecar.read_text())["modules"]}
+    classes = {where: row["class"].rpartition(".")[2] for where, row in held.items()}
+    assert classes[""] == "Net" and found.keys() == held.keys()
+    assert {where: row["class"] for where, row in found.items() if torch_nn or not where} == (
+        classes if torch_nn else {"": "Net"}
+    )
+    assert torch_nn or {row["class"] for where, row in found.items() if where} == {""}
 
 
 OPTIONS = "{interop=none carrier=doc-string table=false torch-nn=false}"

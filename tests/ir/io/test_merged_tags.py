@@ -115,6 +115,37 @@ def test_a_model_that_was_merged_with_itself_is_there_twice(strip: bool) -> None
     assert list(found.values()) == ["a.fc", "a.act", "b.fc", "b.act"]
 
 
+_REPEATED = """
+    agraph (float[2,2] X) => (float[2,2] "/act_1/Relu_output_0") {
+        ["/act/Relu"] "/act/Relu_output_0" = Relu (X)
+        ["/act_1/Relu"] "/act_1/Relu_output_0" = Relu ("/act/Relu_output_0")
+    }
+"""
+
+
+@pytest.mark.parametrize("carrier", ["metadata", "doc-string"])
+@pytest.mark.parametrize("prefixes", [("a_", "b_"), ("left/", "right/"), ("", "second.")])
+@pytest.mark.parametrize("text", [_ENC, _REPEATED])
+def test_without_a_table_it_is_there_twice_too(text: str, prefixes: tuple[str, str], carrier: str) -> None:
+    passes = f"scope-attribution,fallback-tagging,attribute-embedding{{table=false carrier={carrier}}}"
+    one = tagged(text, passes)
+    alone = attributed(one)
+    assert alone == list(paths(tagged(text)).values())  # two calls of one module are no copies
+    out = one.graph.output[0].name
+    whole = compose.merge_models(one, one, io_map=[(out, "X")], prefix1=prefixes[0], prefix2=prefixes[1])
+    heads = [prefix.strip("_/.") or "model" for prefix in prefixes]
+    assert attributed(whole) == [f"{head}.{path}" for head in heads for path in alone]
+    thrice = compose.merge_models(whole, one, io_map=[(prefixes[1] + out, "X")], prefix2="z-")
+    assert attributed(thrice)[-len(alone) :] == [f"z-.{path}" for path in alone]
+
+
+def attributed(proto: ModelProto) -> list[str]:
+    """Paths of nodes after tagging."""
+    model = load_model(proto.SerializeToString())
+    PassManager("htp").run(model)
+    return [node.attribution.path for node in model.nodes() if node.attribution is not None]
+
+
 @pytest.mark.parametrize("strip", [False, True])
 def test_a_prefix_alone_keeps_paths(strip: bool) -> None:
     whole = compose.add_prefix(tagged(_ENC), "x_")
