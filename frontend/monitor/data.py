@@ -9,7 +9,8 @@ from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, TypeAlias, TypedDict
 
-from modelexport.frontend.monitor.spelling import brief
+from modelexport.frontend.monitor.settled import settled
+from modelexport.frontend.monitor.spelling import brief, spelled
 from modelexport.ir.errors import InputError
 
 
@@ -91,7 +92,8 @@ class NodeInfo(TypedDict):
 class HTPExportData:
     """Everything that is known about an export. Each step adds its part; what is not known yet has its default.
 
-    The mappings are kept by reference and may be lazy: the monitor only iterates over them and never changes them.
+    The mappings of nodes are kept by reference and may be lazy: the monitor only iterates over them and never changes
+    them. Step-specific data is kept in Python's own containers, whatever class it came in.
 
     Attributes:
         hierarchy: the modules by path.
@@ -144,20 +146,19 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
 
     Of an HTPExportData the fields that differ from their defaults are taken; of a mapping and of keywords all entries.
     An entry that is no field of HTPExportData is step-specific data of ``step``. A field that is None is not known yet.
-    Raises InputError for data of another kind, and for a field whose value has the wrong type; nothing is merged then.
+    Raises InputError for data of another kind, for a field whose value has the wrong type, and for data that can't be
+    read; nothing is merged then.
     """
-    news: dict[str, Any] = {}
-    if isinstance(given, HTPExportData):
-        news = {name: value for name in _FIELDS if (value := getattr(given, name)) != getattr(_DEFAULTS, name)}
-    elif isinstance(given, Mapping):
-        news = dict(given)
-    elif given is not None:
-        raise InputError(f"data of {step} is a {type(given).__name__}; give an HTPExportData, a mapping or keywords")
-    news.update(extra)
-    own = {str(name): value for name, value in news.items() if name not in _FIELDS}
-    given_fields = {name: value for name, value in news.items() if name in _FIELDS and value is not None}
-    taken = {name: _checked(step, name, value) for name, value in given_fields.items()}
-    _check_total(step, known, taken)
+    try:
+        news = {**_news(step, given), **extra}
+        own = {spelled(name): settled(value) for name, value in news.items() if name not in _FIELDS}
+        given_fields = {name: value for name, value in news.items() if name in _FIELDS and value is not None}
+        taken = {name: _checked(step, name, value) for name, value in given_fields.items()}
+        _check_total(step, known, taken)
+    except InputError:
+        raise
+    except Exception as error:  # any class may be in it
+        raise InputError(f"data of {step} can't be read: {type(error).__name__}: {brief(error)}") from error
     steps = dict(known.steps)
     for name, value in taken.pop("steps", {}).items():
         key = str(name).upper() if str(name).upper() in HTPExportStep.__members__ else str(name)
@@ -168,6 +169,14 @@ def merge(known: HTPExportData, step: HTPExportStep, given: StepData, extra: Map
     known.steps = steps
     for name, value in taken.items():
         setattr(known, name, value)
+
+
+def _news(step: HTPExportStep, given: StepData) -> Mapping[str, Any]:
+    if isinstance(given, HTPExportData):
+        return {name: value for name in _FIELDS if (value := getattr(given, name)) != getattr(_DEFAULTS, name)}
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"data of {step} is a {type(given).__name__}; give an HTPExportData, a mapping or keywords")
+    return {} if given is None else given
 
 
 def _check_total(step: HTPExportStep, known: HTPExportData, news: Mapping[str, Any]) -> None:
@@ -187,7 +196,7 @@ def known_details(steps: Mapping[str, Any], step: HTPExportStep) -> Mapping[str,
 def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
     if name in _TEXTS:
         if isinstance(value, str | PurePath):
-            return str(value)
+            return str.__str__(value) if isinstance(value, str) else str(value)
         wanted = "a text"
     elif name in _COUNTS:
         if isinstance(value, Integral) and 0 <= int(value) <= _MOST:
@@ -199,9 +208,9 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
         wanted = "a share from 0 to 1" if name == "coverage" else "a number of seconds"
     elif name in _MAPPINGS:
         if isinstance(value, Mapping):
-            check = {"hierarchy": _modules, "tagging_stats": _statistics}.get(name)
+            check = {"hierarchy": _modules, "tagging_stats": _statistics, "steps": _steps}.get(name, _records)
             try:
-                return check(step, value) if check else value
+                return check(step, value)
             except InputError:
                 raise
             except Exception as error:  # any class may say that it is a mapping
@@ -214,6 +223,19 @@ def _checked(step: HTPExportStep, name: str, value: Any) -> Any:
     raise InputError(f"{name} of {step} is {brief(value)}; it has to be {wanted}")
 
 
+def _steps(step: HTPExportStep, steps: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {spelled(name): settled(value) for name, value in steps.items()}
+
+
+def _records(step: HTPExportStep, records: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``records``, which may be lazy: they are walked once, to see that they can be."""
+    if type(records) is not dict:
+        for _entry in zip(records, records.items(), strict=True):
+            pass
+        len(records)
+    return records
+
+
 def _statistics(step: HTPExportStep, counts: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, count in counts.items():
         if not isinstance(count, Real) or (isinstance(count, Integral) and not 0 <= int(count) <= _MOST):
@@ -222,7 +244,8 @@ def _statistics(step: HTPExportStep, counts: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _modules(step: HTPExportStep, hierarchy: Mapping[str, Any]) -> Mapping[str, ModuleInfo]:
-    if all(isinstance(entry, ModuleInfo) and _is_plain(entry) for entry in hierarchy.values()):
+    plain = type(hierarchy) is dict and all(type(path) is str for path in hierarchy)
+    if plain and all(type(entry) is ModuleInfo and _is_plain(entry) for entry in hierarchy.values()):
         return hierarchy
     return {str(path): _module(step, str(path), entry) for path, entry in hierarchy.items()}
 

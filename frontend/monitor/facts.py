@@ -73,7 +73,7 @@ def _tensor(entry: Any) -> dict[str, Any]:
     if isinstance(entry, Mapping):
         dtype, shape = entry.get("dtype"), entry.get("shape")
     else:
-        dtype, shape = getattr(entry, "dtype", None), getattr(entry, "shape", None)
+        dtype, shape = _attribute(entry, "dtype"), _attribute(entry, "shape")
         if dtype is None and shape is None:
             return {"dtype": spelled(entry), "shape": None}
     sizes: Any = None
@@ -83,6 +83,13 @@ def _tensor(entry: Any) -> dict[str, Any]:
         except Exception:  # noqa: BLE001 - any class may say that it has a shape; it is told as a text then
             sizes = [spelled(shape)]
     return {"dtype": None if dtype is None else spelled(dtype).removeprefix("torch."), "shape": sizes}
+
+
+def _attribute(entry: object, name: str) -> Any:
+    try:
+        return getattr(entry, name, None)
+    except Exception:  # noqa: BLE001 - any class may compute an attribute; one that can't is as if it had none
+        return None
 
 
 def _size(axis: object) -> int | str:

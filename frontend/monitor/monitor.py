@@ -19,6 +19,7 @@ from modelexport.frontend.monitor.metadata import HTPMetadataWriter
 from modelexport.frontend.monitor.record import ExportRecord, Outcome, WriterFailure
 from modelexport.frontend.monitor.report import HTPReportWriter
 from modelexport.frontend.monitor.screen.console import HTPConsoleWriter
+from modelexport.frontend.monitor.settled import settled
 from modelexport.frontend.monitor.spelling import spelled
 from modelexport.frontend.monitor.writers import StepAwareWriter
 
@@ -119,7 +120,8 @@ class HTPExportMonitor:
     def log_error(self, step: HTPExportStep | str, message: str | BaseException) -> None:
         """Say that ``step`` failed. The monitor goes on with what it has; the export counts as failed."""
         which = step_of(step)
-        text = message if isinstance(message, str) else f"{type(message).__name__}: {spelled(message)}"
+        told = settled(message)
+        text = told if isinstance(told, str) else f"{type(message).__name__}: {spelled(message)}"
         self.record.failed(which, text)
         for writer in self._writers:
             self._guarded(writer, which.value, partial(writer.on_error, which, text))

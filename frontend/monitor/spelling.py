@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -37,9 +37,19 @@ def absent(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value)
 
 
-def entries(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
-    """Keys and values; none of a mapping that can't be walked."""
+def entries(value: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Keys and values, as many as can be read of a mapping that fails while it is walked."""
     try:
-        return list(value.items())
+        for pair in value.items():
+            key, entry = pair
+            yield key, entry
     except Exception:  # noqa: BLE001 - any class may say that it is a mapping
-        return []
+        return
+
+
+def holds(value: Mapping[Any, Any], key: object) -> bool:
+    """Whether ``key`` is in ``value``; not where one of them fails when it is asked."""
+    try:
+        return key in value
+    except Exception:  # noqa: BLE001 - as above
+        return False

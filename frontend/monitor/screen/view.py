@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo, NodeInfo
-from modelexport.frontend.monitor.spelling import spelled
+from modelexport.frontend.monitor.spelling import entries, holds, spelled
 from modelexport.ir.attribution import Source
 
 
@@ -43,7 +43,7 @@ class View:
         self.tagged_nodes = round(data.coverage * data.total_nodes)
         self.coverage = data.coverage
         self.unlisted = 0
-        self.has_nodes = bool(data.nodes or data.tagged_nodes)
+        self.has_nodes = any(len(records) > 0 for records in (data.nodes, data.tagged_nodes))
         sources: Counter[str] = Counter()
         owners: Counter[str] = Counter()
         if self.has_nodes:
@@ -141,7 +141,7 @@ class View:
 def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
     """Every node's record: those of ``nodes``, then of ``tagged_nodes`` what is not among them, with the tag only."""
     seen: dict[int, tuple[object, NodeInfo]] = {}
-    for key, record in data.nodes.items():
+    for key, record in entries(data.nodes):
         found = seen.get(id(record))
         if found is None:
             # Nodes of one attribution share their record. The table keeps the record alive, so its id stays its own.
@@ -151,16 +151,23 @@ def node_records(data: HTPExportData) -> Iterator[tuple[str, NodeInfo]]:
         yield spelled(key), found[1]
     if getattr(data.tagged_nodes, "nodes", None) is data.nodes:  # a view of the same records
         return
-    for key, tag in data.tagged_nodes.items():
-        if key not in data.nodes:
+    for key, tag in entries(data.tagged_nodes):
+        if not holds(data.nodes, key):
             yield spelled(key), whole(tag)
 
 
 def whole(record: object) -> NodeInfo:
     """``record`` itself if it is whole, else with None for what it lacks; one that is no mapping is a tag."""
+    try:
+        return _whole(record)
+    except Exception:  # noqa: BLE001 - a record may be of any class; one that can't be read is spelled as a tag
+        return NodeInfo(tag=spelled(record), path=None, source=None, confidence=None)
+
+
+def _whole(record: object) -> NodeInfo:
     if not isinstance(record, Mapping):
         return NodeInfo(tag=None if record is None else spelled(record), path=None, source=None, confidence=None)
-    if len(record) == 4 and _is_text(record.get("tag", 0)) and _is_text(record.get("path", 0)):
+    if type(record) is dict and len(record) == 4 and _is_text(record.get("tag", 0)) and _is_text(record.get("path", 0)):
         sure = record.get("confidence", 0)
         if _is_text(record.get("source", 0)) and (sure is None or type(sure) is float):
             return record  # type: ignore[return-value]

@@ -1,13 +1,19 @@
 """Data of steps that JSON has no words for never costs the metadata file."""
 
+import contextlib
+import io
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from modelexport.frontend.monitor import HTPExportMonitor, HTPExportStep
+from modelexport.frontend.monitor.data import HTPExportData, ModuleInfo
 from modelexport.ir.errors import InputError
 
 
@@ -145,3 +151,85 @@ def test_refusals_are_one_short_line(field: str, tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             monitor.log_step(HTPExportStep.HIERARCHY, {field: value})
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+class Records(Mapping[Any, Any]):
+    """A mapping that is no dict."""
+
+    def __init__(self, held: dict[Any, Any]) -> None:
+        self.held = held
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.held[key]
+
+    def __iter__(self) -> Any:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+KINDS: list[tuple[type, Any]] = [
+    (object, None),
+    (dict, {"a": 1}),
+    (Records, {"a": "b"}),
+    (list, [1]),
+    (str, "a"),
+    (int, 3),
+]
+METHODS = [
+    *("__iter__", "items", "keys", "values", "get", "__len__", "__getitem__", "__contains__", "__bool__", "__eq__"),
+    *("__hash__", "__repr__", "__str__", "__format__", "__int__", "__float__", "bit_length", "isascii", "splitlines"),
+    *("shape", "dtype", "__class__", "__getattribute__"),
+]
+FIELDS = [each.name for each in fields(HTPExportData)]
+
+
+def raising(kind: type, value: Any, method: str) -> Any:
+    """An object of a class of ``kind`` whose ``method`` raises; None where it can't be made."""
+
+    def fail(*_args: Any, **_named: Any) -> Any:
+        raise ValueError("one\ntwo")
+
+    made = property(fail) if method in ("shape", "dtype", "__class__") else fail
+    try:
+        cls: Any = type("Odd", (kind,), {method: made})
+        return cls() if value is None else cls(value)
+    except (TypeError, ValueError):
+        return None
+
+
+@pytest.mark.parametrize("kind, value", KINDS, ids=[kind.__name__ for kind, _ in KINDS])
+def test_a_method_that_raises_costs_no_file(kind: type, value: Any, tmp_path: Path) -> None:
+    for odd in filter(lambda made: made is not None, (raising(kind, value, method) for method in METHODS)):
+        four = {"tag": odd, "path": odd, "source": odd, "class_name": odd, "dtype": odd, "shape": odd, "name": odd}
+        for given in (odd, {"a": odd}, {"a": four}, [odd, ModuleInfo("a", odd, odd)]):
+            console = Console(file=io.StringIO())
+            monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=given is odd, console=console)
+            for field in (*FIELDS, "warnings", "files", "inputs", "pipeline", "file_size", "other"):
+                with contextlib.suppress(InputError):
+                    monitor.log_step(HTPExportStep.INPUT_GEN if field == "inputs" else "SAVE", {field: given})
+            with contextlib.suppress(InputError):
+                monitor.log_step(HTPExportStep.SAVE, odd)
+            assert len(monitor.finalize()) == 3 and monitor.errors == []
+            json.loads((tmp_path / "m_htp_metadata.json").read_text("utf-8"))
+
+
+def test_what_raises_is_refused_in_one_line(tmp_path: Path) -> None:
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    for method in ("items", "__len__", "__iter__"):
+        with pytest.raises(InputError, match=r"^tagged_nodes of SAVE is a Odd that can't be read$"):
+            monitor.log_step(HTPExportStep.SAVE, tagged_nodes=raising(Records, {"a": "/M"}, method))
+    with pytest.raises(InputError, match=r"^data of SAVE can't be read: ValueError: ValueError\('one\\ntwo'\)$"):
+        monitor.log_step(HTPExportStep.SAVE, raising(Records, {"a": 1}, "keys"))
+    with pytest.raises(InputError, match=r"^data of SAVE is a Odd; give an HTPExportData, a mapping or keywords$"):
+        monitor.log_step(HTPExportStep.SAVE, raising(str, "a", "__str__"))
+
+
+def test_data_that_holds_itself_twice_ends(tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    found["one"] = found["two"] = [found, found]
+    monitor = HTPExportMonitor(tmp_path / "m.onnx", verbose=False)
+    monitor.log_step(HTPExportStep.SAVE, more=found)
+    told = monitor.get_metadata()["steps"]["SAVE"]["data"]["more"]
+    assert told == {"one": ["<dict>", "<dict>"], "two": ["<dict>", "<dict>"]}

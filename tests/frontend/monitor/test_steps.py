@@ -193,8 +193,9 @@ def test_an_exception_in_the_data_of_the_user_is_not_swallowed(new_monitor: Make
         def __len__(self) -> int:
             return 1
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InputError, match="data of TRACE can't be read: ZeroDivisionError") as caught:
         new_monitor().log_step(HTPExportStep.TRACE, Hostile())
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_a_block_that_raises_is_recorded_and_goes_on_raising(new_monitor: Make) -> None:
