@@ -1,17 +1,20 @@
-"""Draws the pictures of the pages about cost and time: ``python docs/generate_compute_pictures.py``.
+"""Draws the pictures of the pages about numbers by module: ``python docs/generate_compute_pictures.py``.
 
-The demo transformer is exported, counted and profiled; ``docs/pictures`` gets the table of ``modelexport cost`` and a
-flame graph of ``modelexport profile``. The times in the flame graph are those of the machine that draws it.
+The demo transformer is exported, counted, profiled, quantised and split; ``docs/pictures`` gets the tables of
+``modelexport cost`` and ``compare-values``, a flame graph of ``profile``, and the stages of ``split``. The times in the
+flame graph are those of the machine that draws it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 import tempfile
 from html import escape
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 _STYLE = (
@@ -60,6 +63,25 @@ def _box(head: list[str], start: float, share: float, level: int, us: float) -> 
     return f'<g>{title}<rect {shape} fill="{colour}"/>{text}</g>'
 
 
+def chain_picture(pipeline: dict[str, Any]) -> str:
+    """The stages of a ``pipeline.json`` as boxes, one below the other, with the values that each is given."""
+    lines: list[str] = []
+    for number, stage in enumerate(pipeline["stages"]):
+        top = 16 + 76 * number
+        for place, value in enumerate(stage["inputs"]):
+            source = "" if value["source"] == "input" else f" of {pipeline['stages'][value['source']]['file']}"
+            label = f"{value['name']} {value['dtype']}{value['shape']}{source}"
+            lines.append(f'<text x="200" y="{top + 14 + 16 * place}">{escape(label)}</text>')
+        lines.append(f'<path d="M150 {top}v30m-5 -8l5 8l5 -8" fill="none" stroke="#888888" stroke-width="1.5"/>')
+        box = f'x="40" y="{top + 30}" width="220" height="44" rx="4" fill="{_COLOURS[number % len(_COLOURS)]}"'
+        lines.append(f'<g><rect {box}/><text x="64" y="{top + 57}">{escape(stage["file"])}</text></g>')
+    bottom = 16 + 76 * len(pipeline["stages"])
+    lines.append(f'<path d="M150 {bottom}v30m-5 -8l5 8l5 -8" fill="none" stroke="#888888" stroke-width="1.5"/>')
+    outputs = ", ".join(output["name"] for output in pipeline["outputs"])
+    lines.append(f'<text x="200" y="{bottom + 18}">{escape(outputs)}</text>')
+    return _svg(620, bottom + 40, "".join(lines))
+
+
 def _svg(width: float, height: float, body: str) -> str:
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
     return (
@@ -72,6 +94,7 @@ def _svg(width: float, height: float, body: str) -> str:
 def main(folder: Path = FOLDER) -> int:
     """Write the pictures."""
     from modelexport.analysis import profile
+    from modelexport.cli.htp_opt import main as passes
     from modelexport.cli.modelexport import main as command
 
     def output(*words: str) -> list[str]:
@@ -91,6 +114,13 @@ def main(folder: Path = FOLDER) -> int:
         (drawn,) = document["profiles"]
         stacks = [[frames[index] for index in sample] for sample in drawn["samples"]]
         (folder / "flame.svg").write_text(flame_picture(list(zip(stacks, drawn["weights"], strict=True))))
+        if passes(["demo.onnx", "-o", "int8.onnx", "--passes", "htp,quantize-dynamic", "-q"]):
+            raise SystemExit("htp-opt failed")
+        words = ["compare-values", "demo.onnx", "int8.onnx", "--top", "5"]
+        picture = text_picture([f"$ modelexport {' '.join(words)}", *output(*words)])
+        (folder / "errors.svg").write_text(picture)
+        output("split", "demo.onnx", "--at", "blocks.0", "--at", "blocks.1", "--at", "head", "-o", "chain")
+        (folder / "stages.svg").write_text(chain_picture(json.loads(Path("chain/pipeline.json").read_text("utf-8"))))
     return 0
 
 

@@ -121,4 +121,4 @@ def test_stages_run_one_after_the_other(run: Run, model: Path) -> None:
         given = {value["name"]: values[value["name"]] for value in stage["inputs"]}
         values.update(zip(names, session.run(names, given), strict=True))
     assert np.array_equal(values["Y"], whole)
-    assert "stages/stage_1.onnx: 1 nodes" in out
+    assert "stages/stage_1.onnx: 1 node\n" in out

@@ -94,7 +94,8 @@ def command(
     if fmt == "json":
         put_json(found)
     else:
-        put(f"{output}: {found['nodes']} nodes, {found['weights']} weights ({found['weight_bytes']:,} bytes)")
+        nodes, weights = (f"{found[key]} {key[:-1]}{'' if found[key] == 1 else 's'}" for key in ("nodes", "weights"))
+        put(f"{output}: {nodes}, {weights} ({found['weight_bytes']:,} bytes)")
         if found["absorbed"]:
             put(f"came along, between the modules: {', '.join(found['absorbed'])}")
         put(f"inputs:  {boundary_text(found['inputs'])}")

@@ -78,7 +78,8 @@ def command(
         put_json(document)
     else:
         for stage, row in zip(chain.stages, document["stages"], strict=True):
-            put(f"{output / row['file']}: {sum(1 for _ in stage.model.nodes())} nodes")
+            number = sum(1 for _ in stage.model.nodes())
+            put(f"{output / row['file']}: {number} node{'' if number == 1 else 's'}")
             put(f"  inputs:  {boundary_text(row['inputs'])}")
             put(f"  outputs: {boundary_text(row['outputs'])}")
         put(f"{output / _PIPELINE}: {len(chain.stages)} stages")
