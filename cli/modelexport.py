@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from modelexport.cli.console import run_guarded, show_version
+from modelexport.cli.console import clean_up_when_terminated, run_guarded, show_version
 from modelexport.cli.options import talk_options
 
 # By task, as the help shows them: name -> one line. The module is commands/<task>/<name>.py; the line is the first
@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 COMMANDS: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
+_WITH_TEMPORARY_FILES = ("look", "act", "check")  # the others run code that has its own ways with signals
 _FOLDERS = {name: group.lower() for group, commands in GROUPS.items() for name in commands}
 
 
@@ -96,6 +97,8 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0 fine, 1 findings, 2 usage or input, 3 a pass crashed, 130 Ctrl-C."""
+    if args is None and any(_FOLDERS.get(word) in _WITH_TEMPORARY_FILES for word in sys.argv[1:]):
+        clean_up_when_terminated()
     return run_guarded(cli, "modelexport", args)
 
 

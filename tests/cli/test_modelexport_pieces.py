@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +127,18 @@ def test_stages_run_one_after_the_other(run: Run, model: Path) -> None:
         values.update(zip(names, session.run(names, given), strict=True))
     assert np.array_equal(values["Y"], whole)
     assert "stages/stage_1.onnx: 1 node\n" in out
+
+
+def test_a_terminated_profile_leaves_no_temporary_files(model: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    Path("made").mkdir()
+    program = "import sys; from modelexport.cli.modelexport import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "profile", str(model), "--runs", "100000000"]
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(Path("made").resolve())})
+    deadline = time.monotonic() + 60
+    while not list(Path("made").glob("modelexport-*/profile*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(Path("made").glob("modelexport-*"))
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(Path("made").glob("modelexport-*")) == []
