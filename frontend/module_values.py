@@ -92,7 +92,7 @@ def with_arrays(module: torch.nn.Module, inputs: Inputs, arrays: Mapping[str, Ar
         old = by_name.get(name)
         if old is None:
             raise InputError(f"no input {shown(name)!r}; inputs: {', '.join(map(shown, by_name)) or 'none'}")
-        new = torch.from_numpy(np.ascontiguousarray(array))
+        new = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
         if new.dtype.is_floating_point != old.dtype.is_floating_point:
             raise InputError(f"input {shown(name)!r} is {old.dtype}, not {array.dtype}")
         replaced[id(old)] = new.to(old.dtype)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from modelexport.analysis.divergence.error import Error, odd_values
 from modelexport.analysis.divergence.result import First, ModuleError, NotFinite
-from modelexport.analysis.divergence.segments import Segments, computed_kinds, path_of, tolerance
+from modelexport.analysis.divergence.segments import Segments, computed_kinds, path_of, tolerance, with_inner
 from modelexport.ir.arrays import Array
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -111,7 +111,7 @@ class Comparison:
             return None
         path, nodes, changed = self._blamed(wrong)
         owners = dict.fromkeys(path for path, _ in changed)
-        ordered = list(dict.fromkeys([*owners, wrong.path, *map(path_of, nodes)]))
+        ordered = list(dict.fromkeys([*owners, wrong.path, *map(path_of, with_inner(nodes))]))
         return First(
             path,
             self.tag(path),

@@ -176,8 +176,8 @@ class _Judge:
     def put_in(self, computed: Any, expected: Array) -> Any:
         """The reference's value in the candidate's element type."""
         kind = element_type(computed.data_type())
-        array = np.ascontiguousarray(expected)
-        value = self._as_value(array)
+        array = np.ascontiguousarray(expected).reshape(expected.shape)  # a scalar would become a vector of one
+        value = self.reader.library.OrtValue.ortvalue_from_numpy(array)
         return value if element_type(value.data_type()) == kind else self.reader.cast(value, kind)
 
     def errors(self, computed: Mapping[str, Any], expected: Mapping[str, Array]) -> None:
@@ -192,9 +192,6 @@ class _Judge:
                 continue
             each.introduced = deviation(array, reference)
             self._comparison.seen(value, array, reference)
-
-    def _as_value(self, array: Array) -> Any:
-        return self.reader.library.OrtValue.ortvalue_from_numpy(array.reshape(array.shape))
 
 
 def random_values(model: Model) -> set[str]:

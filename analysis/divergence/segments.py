@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -77,6 +77,14 @@ def tolerance(nodes: Sequence[Node], kinds: Mapping[str, str], value: str, compu
 def is_integer_arithmetic(node: Node) -> bool:
     """Whether a node goes to or from quantised numbers, or computes with them."""
     return category(node.op_type) is Category.QUANTIZE or node.op_type in _INTEGER or node.op_type.startswith("QLinear")
+
+
+def with_inner(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Nodes, each followed by those in its bodies."""
+    for node in nodes:
+        yield node
+        for body in node.bodies:
+            yield from with_inner(body.nodes)
 
 
 def path_of(node: Node) -> str:

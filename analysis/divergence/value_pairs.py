@@ -66,7 +66,7 @@ def fitted(array: Array, info: InputInfo) -> Array:
     if info.elem_type == onnx.TensorProto.BFLOAT16:
         if array.dtype.itemsize == 2 and array.dtype.kind in "uV":
             return array
-        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        bits = np.ascontiguousarray(array, np.float32).reshape(array.shape).view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> np.uint32(16)) & 1)) >> np.uint32(16)).astype(np.uint16)
     if not info.elem_type or info.elem_type == onnx.TensorProto.STRING:
         return array

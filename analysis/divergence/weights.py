@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelexport.analysis.divergence.segments import path_of
+from modelexport.analysis.divergence.segments import path_of, with_inner
 from modelexport.ir.arrays import Array
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -17,11 +17,30 @@ from modelexport.passes.evidence.values.initializers import Initializers
 _LARGEST = 1 << 26  # elements of a weight that is compared by content
 
 
+class _Weights:
+    """Initializers of a model by name; those of a body where no other body has one of that name."""
+
+    def __init__(self, model: Model) -> None:
+        self._main = Initializers(model)
+        self._bodies: dict[str, Initializers | None] = {}
+        for graph in model.graphs():
+            held = Initializers(model, graph) if graph.kind == "body" and graph.initializers else None
+            for name in graph.initializers if held is not None else ():
+                self._bodies[name] = None if name in self._bodies else held
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._main or self._bodies.get(name) is not None
+
+    def get(self, name: str) -> Array | None:
+        """The values; None where they can't be read."""
+        return (self._main if name in self._main else self._bodies.get(name) or self._main).get(name)
+
+
 class WeightsDiffer:
     """Weights that are others in the candidate than in the reference."""
 
     def __init__(self, reference: Model, candidate: Model) -> None:
-        self._mine, self._theirs = Initializers(reference), Initializers(candidate)
+        self._mine, self._theirs = _Weights(reference), _Weights(candidate)
         self._known: dict[str, bool] = {}
 
     def owners(self, nodes: Sequence[Node], theirs: Sequence[Node]) -> list[tuple[str, str]]:
@@ -77,5 +96,5 @@ def _content(array: Array | None) -> tuple[bytes, int] | None:
 
 
 def _read(nodes: Sequence[Node]) -> list[tuple[str, str]]:
-    """Values that nodes read, each with the module that reads it."""
-    return [(name, path_of(node)) for node in nodes for name in (*node.inputs, *node.captures) if name]
+    """Values that nodes and those in their bodies read, each with the module that reads it."""
+    return [(name, path_of(node)) for node in with_inner(nodes) for name in node.inputs if name]

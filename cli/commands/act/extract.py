@@ -94,8 +94,8 @@ def command(
     if fmt == "json":
         put_json(found)
     else:
-        nodes, weights = (f"{found[key]} {key[:-1]}{'' if found[key] == 1 else 's'}" for key in ("nodes", "weights"))
-        put(f"{output}: {nodes}, {weights} ({found['weight_bytes']:,} bytes)")
+        counts = (f"{found[key]} {key[:-1]}{'' if found[key] == 1 else 's'}" for key in ("nodes", "weights"))
+        put(f"{output}: {', '.join(counts)} ({found['weight_bytes']:,} bytes)")
         if found["absorbed"]:
             put(f"came along, between the modules: {', '.join(found['absorbed'])}")
         put(f"inputs:  {boundary_text(found['inputs'])}")

@@ -1,4 +1,4 @@
-"""Initializers of the main graph as arrays, one at a time, inline or external."""
+"""Initializers of the main graph, or of a body, as arrays, one at a time, inline or external."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import onnx
 
 from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
+from modelexport.ir.graph import Graph
 from modelexport.ir.io.weights import EXTERNAL, Weights
 from modelexport.ir.model import Model
 
 
 class Initializers:
-    """Access by name. External data is mapped into memory, never read as a whole."""
+    """Access by name. External data is mapped into memory, never read as a whole.
 
-    def __init__(self, model: Model) -> None:
-        self._weights, self._graph = Weights(model), model.main
+    Args:
+        graph: the graph that sees them; the main graph unless given.
+    """
+
+    def __init__(self, model: Model, graph: Graph | None = None) -> None:
+        self._weights, self._graph = Weights(model), graph or model.main
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._weights.find(self._graph, name) is not None
