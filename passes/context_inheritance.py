@@ -20,6 +20,7 @@ from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.inference.idioms import flattened_products, normalisations
 from modelexport.passes.evidence.inference.joins import joined_in_block
 from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
+from modelexport.passes.evidence.inference.numbered import missing_numbers
 from modelexport.passes.evidence.inference.products import (
     behind_recurrent,
     biases_after_products,
@@ -211,19 +212,15 @@ class _Fill:
     def decide(self) -> list[Guess | None]:
         """The guess for every node that was open; None for those that were not, and where nothing is known."""
         flow = self.flow
-        for index, path in products_before_biases(flow, self.paths):
-            self._set(index, path, "bias-product")
-        for index, path in biases_after_products(flow, self.paths, self._is_placed, self.vectors.__contains__):
-            self._set(index, path, "bias-of-product")
-        held = [(index, node.attribution) for index, node in enumerate(flow.nodes) if node.attribution is not None]
-        parameters = [index for index, each in held if each.source is Source.PARAMETER]
-        for index, path in normalisations(flow, self.paths, parameters):
-            self._set(index, path, "norm-growth")
-        counted = [index for index, node in enumerate(flow.nodes) if _is_counted(node)]
-        for index, path in normalisations(flow, self.paths, counted):
-            self._set(index, path, "norm-order")
-        for index, path in flattened_products(flow, self.paths):
-            self._set(index, path, "flattened-product")
+        self._take(products_before_biases(flow, self.paths), "bias-product")
+        is_vector = self.vectors.__contains__
+        self._take(biases_after_products(flow, self.paths, self._is_placed, is_vector), "bias-of-product")
+        given = [node.attribution for node in flow.nodes]
+        parameters = [at for at, each in enumerate(given) if each is not None and each.source is Source.PARAMETER]
+        self._take(normalisations(flow, self.paths, parameters), "norm-growth")
+        counted = [at for at, node in enumerate(flow.nodes) if _is_counted(node)]
+        self._take(normalisations(flow, self.paths, counted), "norm-order")
+        self._take(flattened_products(flow, self.paths), "flattened-product")
         self._recurrent()
         self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
@@ -232,6 +229,7 @@ class _Fill:
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
+        self._take(missing_numbers(flow, self.tree, anchors, up, down), "missing-number")
         self._draw_in()
         self._from_consumers()
         return self.guesses
@@ -273,6 +271,10 @@ class _Fill:
             chosen = [at for at, _ in decided] or list(near)
         return tuple(dict.fromkeys(flow.nodes[at].first_output for at in chosen[:_NAMED]))
 
+    def _take(self, found: Iterable[tuple[int, str]], rule: str) -> None:
+        for index, path in found:
+            self._set(index, path, rule)
+
     def _set(self, index: int, path: str, rule: str) -> None:
         self.paths[index] = path
         self.guesses[index] = path, rule
@@ -300,8 +302,7 @@ class _Fill:
             return tree.site(up[0]) if len(up) == 1 else deepest(_pairs(tree, up))
         meeting: set[str] | None = None
         for maker in sources:
-            near = {self.paths[reader] for reader in flow.after[maker][:_READERS] if reader != index}
-            near.add(self.paths[maker])
+            near = {self.paths[maker], *(self.paths[at] for at in flow.after[maker][:_READERS] if at != index)}
             holders = {tree.site(path) for path in near if path is not None}
             if not holders:
                 continue
@@ -313,10 +314,7 @@ class _Fill:
         return deepest((*sorted(meeting or ()), deepest(_pairs(tree, up))))
 
     def _draw_in(self) -> None:
-        """Data that only goes to one inner module is prepared by that module's own code.
-
-        For qwen3: 178 right tags, 168 without names.
-        """
+        """Data that only goes to one inner module is prepared by that module's own code (178 right tags of qwen3)."""
         flow = self.flow
         for index in range(len(flow.nodes) - 1, -1, -1):
             guess = self.guesses[index]

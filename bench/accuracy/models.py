@@ -16,8 +16,16 @@ import models_text
 import models_users
 import torch
 from models_common import Builder, Built
+from networks import images, sequences
 
-MODELS: dict[str, Builder] = {**models_text.MODELS, **models_media.MODELS, **models_plain.MODELS, **models_users.MODELS}
+MODELS: dict[str, Builder] = {
+    **models_text.MODELS,
+    **models_media.MODELS,
+    **models_plain.MODELS,
+    **models_users.MODELS,
+    **images.MODELS,
+    **sequences.MODELS,
+}
 INIT, PRUNED = "@init", "@pruned"
 
 

@@ -25,6 +25,16 @@ _DECODER = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+_GPT = {
+    "vocab_size": 100,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_positions": 32,
+    "use_cache": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 _STATES = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "use_cache": False}
 _BOTH = {
     "vocab_size": 100,
@@ -66,22 +76,25 @@ MODELS: dict[str, Builder] = {
         max_position_embeddings=32,
     ),
     "mpnet": _encoder("MPNet"),
+    "convbert": _encoder("ConvBert", embedding_size=32, head_ratio=2, conv_kernel_size=3),
+    "roformer": _encoder("RoFormer", embedding_size=32),
+    "modernbert": _encoder(
+        "ModernBert",
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+        local_attention=8,
+        global_attn_every_n_layers=2,
+        attn_implementation="eager",
+    ),
     "squeezebert": _encoder("SqueezeBert", embedding_size=32, q_groups=2, k_groups=2, v_groups=2),
     "fnet": hugging("FNet", "Model", tokens, _ENCODER),
     "xlnet": hugging("XLNet", "Model", text, vocab_size=100, d_model=32, n_layer=2, n_head=4, d_inner=64),
-    "gpt2": hugging(
-        "GPT2",
-        "LMHeadModel",
-        text,
-        vocab_size=100,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        n_positions=32,
-        use_cache=False,
-        bos_token_id=1,
-        eos_token_id=2,
-    ),
+    "gpt2": hugging("GPT2", "LMHeadModel", text, _GPT),
+    "gptj": hugging("GPTJ", "ForCausalLM", text, _GPT, rotary_dim=8),
+    "bigcode": hugging("GPTBigCode", "ForCausalLM", text, _GPT),
     "opt": _decoder("OPT", ffn_dim=64, word_embed_proj_dim=32),
     "llama": _decoder("Llama"),
     "qwen3": _decoder("Qwen3", head_dim=8),
@@ -90,6 +103,7 @@ MODELS: dict[str, Builder] = {
     "phi": _decoder("Phi", num_key_value_heads=4),
     "phi3": _decoder("Phi3"),
     "olmo": _decoder("Olmo"),
+    "starcoder2": _decoder("Starcoder2"),
     "gptneox": _decoder("GPTNeoX"),
     "falcon": hugging("Falcon", "ForCausalLM", text, _STATES, num_attention_heads=4, alibi=False),
     "bloom": hugging(
@@ -112,6 +126,7 @@ MODELS: dict[str, Builder] = {
         decoder_start_token_id=0,
     ),
     "bart": hugging("Bart", "Model", two_texts, _BOTH),
+    "m2m100": hugging("M2M100", "Model", two_texts, _BOTH, pad_token_id=1),
     "marian": hugging(
         "Marian", "MTModel", two_texts, _BOTH, pad_token_id=0, decoder_start_token_id=0, scale_embedding=True
     ),

@@ -62,6 +62,19 @@ class ModuleTree:
         """The module whose own code runs around that of ``path``: its parent where it is a leaf, else itself."""
         return self.lift(path.rpartition(".")[0]) if self.is_leaf(path) else self.lift(path)
 
+    def between(self, left: str, right: str) -> list[str]:
+        """The items of a numbered list between those that ``left`` and ``right`` are in, if nothing is known of any."""
+        one, other = left.split("."), right.split(".")
+        shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+        if shared is None or not (one[shared].isdecimal() and other[shared].isdecimal()):
+            return []
+        head = ".".join(one[:shared])
+        known = self._children.get(head, ())
+        numbers = [str(number) for number in range(int(one[shared]) + 1, min(int(other[shared]), int(one[shared]) + 9))]
+        if any(number in known for number in numbers):
+            return []
+        return [f"{head}.{number}" if head else number for number in numbers]
+
     def common(self, left: str, right: str) -> str:
         """Lowest common ancestor of two paths, lifted."""
         if left == right:

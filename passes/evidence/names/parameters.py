@@ -18,9 +18,8 @@ _FOREIGN = frozenset("/:; \t\n\\")
 _FLOATS = {1: 4, 10: 2, 11: 8, 16: 2}  # bytes of an element, by ONNX's number of the type
 _GLANCE = 4096
 _USUAL = re.compile(r"(?:[A-Za-z0-9_]+\.)+[A-Za-z_][A-Za-z0-9_]*")
-_FUSED = re.compile(
-    r"[A-Za-z]+Fusion_[A-Za-z]+_"
-)  # what onnxruntime's fusions put before the names of weights they make
+# What onnxruntime's fusions put before the names of weights they make: ConvBnFusion_W_, ConvBnFusion_BN_B_.
+_FUSED = re.compile(r"[A-Za-z]+Fusion_(?:(?:Add|BN|Mul)_[A-Z]|[A-Za-z]+)_")
 
 
 def owner_of(name: str) -> str | None:

@@ -185,6 +185,38 @@ def test_rule_flattened_product() -> None:
     )
 
 
+NUMBERED = """
+    agraph (float[2,4] X) => (float[2,4] Y)
+    <float[4,4] "net.0.weight" = {{1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}},
+     float[4,4] "net.{last}.weight" = {{2,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}}, float C = {{2}}> {{
+        a = MatMul (X, "net.0.weight")
+        {between}
+        Y = MatMul (d, "net.{last}.weight")
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "between", "paths"),
+    [
+        (2, "d = Tanh (a)", {"d": "net.1"}),
+        (3, "d = Tanh (a)", {"d": "net.1"}),  # what ends a step and does nothing any more is last
+        (3, "b = Tanh (a) c = Neg (b) d = Mul (c, C)", {"b": "net.1", "c": "net.2", "d": "net.2"}),
+        (2, "b = Sigmoid (a) c = Mul (a, b) d = Mul (c, C)", {"b": "net.1", "c": "net.1", "d": "net.1"}),
+        (3, "b = Neg (a) c = Exp (b) d = Tanh (c)", {"b": "net.1", "c": "net.1", "d": "net.2"}),
+    ],
+)
+def test_rule_missing_number(last: int, between: str, paths: dict[str, str]) -> None:
+    """A number that is missing in a list is of a module without parameters: what lies between the others is its."""
+    model = make_model(NUMBERED.format(last=last, between=between))
+    run_pass("parameter-attribution", model)
+    run_pass("context-inheritance", model)
+    found = {node.first_output: node.attribution for node in model.nodes()}
+    assert {value: (found[value].path, found[value].rule) for value in paths} == {
+        value: (path, "missing-number") for value, path in paths.items()
+    }
+
+
 RECURRENT = """
     agraph (float[2,1,4] X, float[1,16,4] W, float[1,16,4] R) => (float[2,1,4] Y) {{
         a = {before} (X)         # scope: {scope}
