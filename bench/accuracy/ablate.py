@@ -48,6 +48,7 @@ RULES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "bias-of-product": without(context_inheritance, "biases_after_products", []),
     "norm-growth": without(context_inheritance, "normalisations", []),
     "flattened-product": without(context_inheritance, "flattened_products", []),
+    "missing-number": without(context_inheritance, "missing_numbers", []),
     "recurrent": without(FILL, "_recurrent", None),
     "joined in block": without(context_inheritance, "joined_in_block", None),
     "draw in": without(FILL, "_draw_in", None),
