@@ -26,6 +26,7 @@ from modelexport.frontend.inputs.options import ExportOptions, read_environment,
 from modelexport.frontend.monitor.data import HTPExportStep
 from modelexport.frontend.settings import Settings
 from modelexport.frontend.torch.owners import WeightOwners
+from modelexport.frontend.torch.reasons import first_line
 from modelexport.frontend.torch.torch_internals import ready
 from modelexport.frontend.trace.naming import ModuleNames
 from modelexport.frontend.trace.seen import Seen, seen, unwatched
@@ -91,6 +92,7 @@ class ExportJob:
         self.environment = read_environment()
         if not isinstance(self.model, torch.nn.Module):
             raise InputError(_no_model(self.model))
+        _check_modules(self.model)
         self.options: ExportOptions = read_options(self.settings.exporter, self.keywords)
         check_writable(self.target)
         self.pipeline = build_pipeline(self.settings)
@@ -290,6 +292,15 @@ def _path(output_path: Any) -> Path:
             "read the file afterwards"
         )
     return Path(output_path)
+
+
+def _check_modules(model: torch.nn.Module) -> None:
+    """Refuse a model whose modules nobody can list, torch neither: they can't be hashed, or their class fails."""
+    try:
+        for _module in model.modules():
+            pass
+    except Exception as error:
+        raise ExportError(f"{type(model).__name__}: its modules can't be listed: {first_line(error)}") from error
 
 
 def _no_model(model: Any) -> str:

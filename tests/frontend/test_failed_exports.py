@@ -11,7 +11,7 @@ import torch
 
 from modelexport.frontend.export import job
 from modelexport.frontend.export.exporter import HierarchyExporter
-from modelexport.ir.errors import MemoryLimitExceeded, OutputError
+from modelexport.ir.errors import ExportError, MemoryLimitExceeded, OutputError
 
 FILES = ["m.onnx", "m.onnx.data", "m_hierarchy.json"]
 
@@ -70,3 +70,28 @@ def test_memory_is_looked_at_after_each_large_step(when: str, tmp_path: Path, mo
     with pytest.raises(MemoryLimitExceeded, match=f"{when}: .* allows 1$"):
         export(tmp_path / "m.onnx")
     assert os.listdir(tmp_path) == []
+
+
+class Unhashable(torch.nn.Linear):
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Unlisted(torch.nn.Linear):
+    def named_modules(self, *_args: Any, **_named: Any) -> Any:
+        raise RuntimeError("no names\nhere")
+
+
+@pytest.mark.parametrize(
+    "kind, told",
+    [(Unhashable, "TypeError: unhashable type"), (Unlisted, "RuntimeError: no")],
+    ids=["unhashable", "unlisted"],
+)
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_a_model_whose_modules_torch_can_not_list_is_refused(
+    kind: Any, told: str, exporter: Any, tmp_path: Path
+) -> None:
+    model = torch.nn.Sequential(kind(2, 2))
+    with pytest.raises(ExportError, match=f"^Sequential: its modules can't be listed: {told}") as caught:
+        HierarchyExporter(exporter=exporter).export(model, torch.ones(1, 2), tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
