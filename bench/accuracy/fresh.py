@@ -3,9 +3,10 @@
     python bench/accuracy/fresh.py [--models bert,unet] [--settings torchscript-14,dynamo-17] [--strategy usage_based]
         [--json FILE]
 
-Two more settings are for models whose records can't be believed, on request: torchscript-scripted exports the model as
-torch.jit.script makes it, where that can be done, and dynamo-regions with the forwards of its inner modules under
-no_grad or autocast, in turn.
+Three more settings, on request. Two are for models whose records can't be believed: torchscript-scripted exports the
+model as torch.jit.script makes it, where that can be done, and dynamo-regions with the forwards of its inner modules
+under no_grad or autocast, in turn. torchscript-functions makes functions of the classes of which a model has several;
+there only calls of functions and nodes in functions count, as tests/frontend/function_truth.py decides them.
 
 The truth is another run of the model: eager, watched by module calls and both of torch's modes, which gives the module
 of every float value; onnxruntime gives the value of every node. A node whose value exactly one module made is decided,
@@ -46,9 +47,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dynamo-17": {"dynamo": True, "opset_version": 17},
 }
 
-IN_DOUBT: dict[str, dict[str, Any]] = {
+ON_REQUEST: dict[str, dict[str, Any]] = {
     "torchscript-scripted": {"dynamo": False, "opset_version": 17},
     "dynamo-regions": {"dynamo": True},
+    "torchscript-functions": {"dynamo": False, "opset_version": 17},
 }
 SURE = 0.9
 
@@ -80,20 +82,25 @@ def in_regions(model: Any) -> Iterator[None]:
 def export(model: Any, example: Any, target: Path, setting: str, strategy: str) -> dict[str, Any]:
     """The result of one export."""
     import torch
+    from function_truth import repeated_classes
 
     from modelexport import HierarchyExporter
     from modelexport.frontend.unified.usage_based import UsageBasedExporter
 
+    options = dict({**SETTINGS, **ON_REQUEST}[setting])
+    if setting == "torchscript-functions":
+        options["export_modules_as_functions"] = repeated_classes(model)
     exporter = (UsageBasedExporter if strategy == "usage_based" else HierarchyExporter)(sidecar=False)
     if setting == "torchscript-scripted":
         model = torch.jit.script(model)
     with in_regions(model) if setting == "dynamo-regions" else nullcontext():
-        return exporter.export(model, example, target, **{**SETTINGS, **IN_DOUBT}[setting])
+        return exporter.export(model, example, target, **options)
 
 
 def check(name: str, setting: str, folder: Path, strategy: str = "htp") -> dict[str, Any]:
     """One export, and how many of its nodes are decided and exact."""
     import architectures
+    import function_truth
     import ground_truth
     import models
 
@@ -114,7 +121,8 @@ def check(name: str, setting: str, folder: Path, strategy: str = "htp") -> dict[
         "opset": result["opset_version"],
         "by_source": result["by_source"],
     }
-    found = ground_truth.compared(model, example, target)
+    truth = function_truth if setting == "torchscript-functions" else ground_truth
+    found = truth.compared(model, example, target)
     row |= {"nodes": found.nodes, "decided": found.decided, "exact": found.exact, "wrong": found.wrong}
     row["rules"] = {rule: [counts.right, counts.decided, counts.confidence] for rule, counts in found.rules.items()}
     row["sure"] = [wrong for wrong in found.wrong if wrong.confidence >= SURE]
@@ -127,7 +135,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| exporter, opset asked for | models | nodes | decided % | exact % of decided | by source |"]
     lines.append("|---|---:|---:|---:|---:|---|")
     good = [row for row in rows if "error" not in row]
-    for setting in (*SETTINGS, *IN_DOUBT):
+    for setting in (*SETTINGS, *ON_REQUEST):
         held = [row for row in good if row["setting"] == setting]
         if held:
             sources: Counter[str] = Counter()
@@ -158,7 +166,7 @@ def _shares(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    named = ", ".join([*SETTINGS, *IN_DOUBT])
+    named = ", ".join([*SETTINGS, *ON_REQUEST])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="", help="comma-separated; all when left out")
     parser.add_argument(

@@ -54,14 +54,23 @@ def names_of_calls(model: torch.nn.Module) -> Callable[[torch.nn.Module, str], s
     return called
 
 
-def eager_values(model: torch.nn.Module, example: Any, calls: set[str] | None = None) -> Values:
-    """(module path, value) for every float tensor that an operator made. ``calls`` gets the paths that were called."""
+def eager_values(
+    model: torch.nn.Module,
+    example: Any,
+    calls: set[str] | None = None,
+    returned: list[tuple[str, str, np.ndarray]] | None = None,
+) -> Values:
+    """(module path, value) for every float tensor that an operator made.
+
+    ``calls`` gets the paths that were called, ``returned`` path, class and value of what each call returned.
+    """
     called = names_of_calls(model)
     stack: list[str] = [""]
     made: Values = []
+    copying = False
 
     def note(result: Any) -> None:
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+        for tensor in () if copying else result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.numel() > 3:
                 made.append((stack[-1], tensor.detach().clone().numpy()))
 
@@ -86,12 +95,19 @@ def eager_values(model: torch.nn.Module, example: Any, calls: set[str] | None = 
     original = torch.nn.Module.__call__
 
     def watched(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        nonlocal copying
         name = called(self, stack[-1])
         stack.append(stack[-1] if name is None else name)
         if calls is not None:
             calls.add(stack[-1])
         try:
-            return original(self, *args, **kwargs)
+            result = original(self, *args, **kwargs)
+            copying = True
+            for tensor in result if isinstance(result, (tuple, list)) else [result]:
+                if returned is not None and isinstance(tensor, torch.Tensor):
+                    returned.append((stack[-1], type(self).__name__, tensor.detach().clone().numpy()))
+            copying = False
+            return result
         finally:
             stack.pop()
 
@@ -153,13 +169,10 @@ def paths_in(path: Path) -> dict[str, tuple[str, str, list[str]]]:
     return found
 
 
-def beliefs_in(path: Path) -> dict[str, tuple[str, float]]:
-    """Rule and confidence by first output, of every node of the main graph."""
-    found = {}
-    for node in onnx.load(path).graph.node:
-        entries = {entry.key: entry.value for entry in node.metadata_props}
-        found[node.output[0]] = entries["htp.rule"], float(entries["htp.confidence"])
-    return found
+def entries_in(path: Path) -> dict[str, dict[str, str]]:
+    """Metadata by first output, of every node of the main graph."""
+    nodes = onnx.load(path).graph.node
+    return {node.output[0]: {entry.key: entry.value for entry in node.metadata_props} for node in nodes}
 
 
 class Wrong(NamedTuple):
@@ -208,23 +221,12 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
         name for name, module in model.named_modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
     }
     values = node_values(path, example)
-    beliefs = beliefs_in(path)
+    said = entries_in(path)
     found = Comparison()
-
-    def decide(op_type: str, output: str, tagged: str, truth: tuple[str, ...]) -> None:
-        rule, confidence = beliefs[output]
-        counts = found.rules.setdefault(rule, Counts())
-        found.decided += 1
-        counts.decided += 1
-        counts.right += truth == (tagged,)
-        counts.confidence += confidence
-        if truth != (tagged,):
-            found.wrong.append(Wrong(op_type, output, tagged, truth, rule, confidence))
-
     for output, (tagged, op_type, inputs) in paths_in(path).items():
         found.nodes += 1
         if tagged not in calls:
-            decide(op_type, output, tagged, ())
+            decide(found, op_type, output, said[output], ())
             continue
         value = values.get(output)
         if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.floating) or value.size < 4:
@@ -238,8 +240,20 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
         if len(made_by) == 1 and op_type in ("Conv", "ConvTranspose") and made_by <= norms:
             made_by = {path for path in calls if f"{path}.weight" == inputs[1]}  # folded: it is the convolution's
         if len(made_by) == 1:
-            decide(op_type, output, tagged, tuple(made_by))
+            decide(found, op_type, output, said[output], tuple(made_by))
     return found
+
+
+def decide(found: Comparison, op_type: str, output: str, entries: Mapping[str, str], truth: tuple[str, ...]) -> None:
+    """Count a node with the metadata ``entries`` that is from ``truth``."""
+    tagged, rule, confidence = entries["htp.path"], entries["htp.rule"], float(entries["htp.confidence"])
+    counts = found.rules.setdefault(rule, Counts())
+    found.decided += 1
+    counts.decided += 1
+    counts.right += truth == (tagged,)
+    counts.confidence += confidence
+    if truth != (tagged,):
+        found.wrong.append(Wrong(op_type, output, tagged, truth, rule, confidence))
 
 
 def _same(value: np.ndarray | None, other: np.ndarray) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import function_truth
 import onnx
 import pytest
 import torch
@@ -137,6 +138,15 @@ def test_some_classes(name: str, export: Any, tmp_path: Path) -> None:
 def test_every_class(export: Any, tmp_path: Path) -> None:
     export(Net(around=False).eval(), tmp_path / "m.onnx", export_modules_as_functions=True)
     check(written(tmp_path / "m.onnx"), ONE)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_the_values_of_functions_tell_the_same(name: str, tmp_path: Path) -> None:
+    model = Net().eval()
+    by_us(model, tmp_path / "m.onnx", export_modules_as_functions=SOME[name][0])
+    found = function_truth.compared(model, torch.randn(2, 4), tmp_path / "m.onnx")
+    assert found.wrong == [] and found.decided >= found.nodes / 2
+    assert found.rules.keys() == {"function-callers"}
 
 
 def test_a_scope_that_names_two_modules_is_in_doubt(tmp_path: Path) -> None:
