@@ -36,7 +36,7 @@ from modelexport.passes.evidence.records.node_names import (
     scope_of_value,
 )
 from modelexport.passes.evidence.records.owners import widen_owners
-from modelexport.passes.evidence.records.reference_index import made_of
+from modelexport.passes.evidence.records.reference_index import made_of, quantised_from
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
     MalformedRecord,
@@ -214,16 +214,16 @@ class _Run:
                 self.damaged["htp"] += 1
         if tables is not None:
             found = tables.find(node)
+            if found is not None and found[1]:
+                return self._keep(node, found[0], embedded_tags.NODES)
+            decides = found is None or name_decides(node.name, node.first_output)
+            made = (quantised_from if found is None else made_of)(tables, node) if decides else None
+            if made is not None:
+                evidence = (embedded_tags.NODES, node.name or node.first_output)
+                return self._set(node, made.path, "table-prefix", evidence, Source.REFERENCE)
             if found is not None:
-                record, same = found
-                if same:
-                    return self._keep(node, record, embedded_tags.NODES)
-                made = made_of(tables, node) if name_decides(node.name, node.first_output) else None
-                if made is not None:
-                    evidence = (embedded_tags.NODES, node.name)
-                    return self._set(node, made.path, "table-prefix", evidence, Source.REFERENCE)
                 evidence = (embedded_tags.NODES, node.first_output)
-                return self._set(node, record.path, "table-output", evidence, Source.REFERENCE)
+                return self._set(node, found[0].path, "table-output", evidence, Source.REFERENCE)
         if metadata:
             stack = self._stack(metadata)
             if stack is not None:

@@ -18,6 +18,7 @@ from modelexport.passes.evidence.records.node_names import FUSED, MAX_NAME, name
 Entry = tuple[str, float]  # path and confidence
 _SAMPLE = 64  # names that are looked for to find a prefix
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
+_QUANTISED = re.compile(r"(?P<value>.+?)(?:_output)?_quantized")
 _MOST = 2**31 - 1  # of a count that can be embedded again
 
 
@@ -172,6 +173,17 @@ def made_of(tables: Tables, node: Node) -> Record | None:
             if found is not None:
                 return found[0]
     return None
+
+
+def quantised_from(tables: Tables, node: Node) -> Record | None:
+    """The record of the value that ``node`` makes in quantised form, which quantisers spell as ``<value>_quantized``.
+
+    The scope in such a name says less: of twins' modules after QOperator quantisation one, and of those of "names" two,
+    are called by another module's name, since a further call of one and a first of the other are spelled alike.
+    """
+    spelled = _QUANTISED.fullmatch(node.first_output)
+    found = tables.by_output.get((node.graph.scope, spelled["value"])) if spelled is not None else None
+    return found[0] if found is not None else None
 
 
 def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:
