@@ -31,7 +31,7 @@ from modelexport.passes.running.session import (
 from modelexport.passes.running.static_shapes import (
     StaticScope,
     fill_in,
-    forget_shapes,
+    forget_sizes,
     inferred,
     may_be_complete,
     read_scopes,
@@ -89,13 +89,12 @@ def find_shapes(
     makers = sum(node.op_type != "Constant" for node in model.main.nodes)
     may_be_stale = _has_free_sizes(model)
     scopes: Sequence[StaticScope] = ()
-    if may_be_stale or may_be_complete(copy.proto.graph, makers):
+    if not may_be_stale and may_be_complete(copy.proto.graph, makers):
         scopes = read_scopes(copy.proto, sizes)
-    stated: Sequence[StaticScope] = ()
-    if may_be_stale or not scopes or not all(scope.complete for scope in scopes):
+    stated: Sequence[Mapping[str, tuple[int, ...]]] = ()
+    if not scopes or not all(scope.complete for scope in scopes):
         if may_be_stale:
-            stated = scopes
-            forget_shapes(copy.proto.graph)
+            stated = forget_sizes(copy.proto.graph, any(graph.bodies for graph in model.graphs()))
         proto, problem = inferred(copy.proto, sizes)
         if proto is not None:
             found.source = "inferred"

@@ -19,6 +19,9 @@ _TIMES = "how often its body runs is not known without a run"
 _SMALL = 1024
 
 
+Dims = tuple[int, ...]
+
+
 class StaticNode(NamedTuple):
     """A node, with its names read once: protobuf hands out each anew."""
 
@@ -113,24 +116,34 @@ def may_be_complete(graph: onnx.GraphProto, makers: int) -> bool:
     return not any(value is not None and value.is_tensor and value.dims is None for value in firsts)
 
 
-def forget_shapes(graph: onnx.GraphProto) -> None:
-    """Take away the sizes that a graph and its bodies state of values that nodes make; types stay."""
+def forget_sizes(graph: onnx.GraphProto, has_bodies: bool = True) -> list[dict[str, Dims]]:
+    """Take away the sizes that a graph and its bodies state of values that nodes make; types stay.
+
+    Returns:
+        What they stated in full, graph by graph, in the order of ``read_scopes``.
+    """
+    stated: dict[str, Dims] = {}
     for entries in (graph.value_info, graph.output):
         for entry in entries:
-            if entry.type.HasField("tensor_type"):
+            value = _value(entry.type)
+            if value is not None and value.is_tensor:
+                if value.dims is not None:
+                    stated[entry.name] = value.dims
                 entry.type.tensor_type.ClearField("shape")
-    for node in graph.node:
+    found = [stated]
+    for node in graph.node if has_bodies else ():
         for _, body in body_protos(node) if node.attribute else ():
-            forget_shapes(body)
+            found += forget_sizes(body)
+    return found
 
 
-def fill_in(scopes: Sequence[StaticScope], stated: Sequence[StaticScope]) -> None:
+def fill_in(scopes: Sequence[StaticScope], stated: Sequence[Mapping[str, Dims]]) -> None:
     """Put sizes that a file states where none are known."""
-    for scope, other in zip(scopes, stated, strict=True):
-        for name, value in other.values.items():
+    for scope, sizes in zip(scopes, stated, strict=True):
+        for name, dims in sizes.items():
             known = scope.values.get(name, _UNKNOWN)
-            if value.dims is not None and known.dims is None and known.elem_type != NO_TENSOR:
-                scope.values[name] = Value(known.elem_type or value.elem_type, value.dims)
+            if known.dims is None and known.elem_type != NO_TENSOR:
+                scope.values[name] = Value(known.elem_type, dims)
 
 
 def _read(

@@ -24,7 +24,8 @@ def info(name, shape, kind=FLOAT):
 
 
 def tag(node, path):
-    for key, value in (("htp.path", path), ("htp.tag", "/M" + "".join(f"/{p}" for p in path.split(".") if p)),
+    segments = path.replace("layers.", "Layer:").replace(".", "/").replace(":", ".")  # a list is no level of a tag
+    for key, value in (("htp.path", path), ("htp.tag", f"/M/{segments}".rstrip("/")),
                        ("htp.source", "scope"), ("htp.rule", "test"), ("htp.confidence", "1.0")):  # fmt: skip
         node.metadata_props.add(key=key, value=value)
     return node
@@ -334,8 +335,9 @@ def test_the_table_is_a_tree(file, capsys):
     out = capsys.readouterr().out.splitlines()
     assert "54 multiply-accumulates (108 FLOPs), 37 parameters" in out[0]
     rows = [line.split()[:3] for line in out[4:]]
-    assert rows == [["/M", "0", "54"], ["layers/1", "0", "24"], ["fc", "24", "24"], ["layers/10/fc", "30", "30"]]
-    assert [len(line) - len(line.lstrip()) for line in out[4:]] == [0, 2, 4, 2]
+    layers = [["Layer.1", "0", "24"], ["fc", "24", "24"], ["Layer.10", "0", "30"], ["fc", "30", "30"]]
+    assert rows == [["/M", "0", "54"], *layers]
+    assert [len(line) - len(line.lstrip()) for line in out[4:]] == [0, 2, 4, 2, 4]
 
 
 def test_csv_has_a_line_per_node(file, capsys):
