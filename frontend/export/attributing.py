@@ -42,6 +42,7 @@ class Evidence:
         watched: False where ``paths`` are records that no call confirms: scripted modules share scopes between methods
             of one type.
         functions: module paths by function and value, of an export with functions: those that a node runs as.
+        scripts: scripted modules that were run as one operator each, so that nothing tells the parts in them apart.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Evidence:
         owners: WeightOwners | None = None,
         watched: bool = True,
         functions: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType({}),
+        scripts: Iterable[str] = (),
     ) -> None:
         self.paths, self.called, self.owners, self.watched = paths, tuple(called), owners, watched
-        self.functions = functions
+        self.functions, self.scripts = functions, tuple(scripts)
 
 
 def apply_scopes(model: Model, evidence: Evidence) -> None:
@@ -80,6 +82,7 @@ class _Work:
         self.paths, self.owners, self.watched = evidence.paths, evidence.owners, evidence.watched
         self.functions = evidence.functions
         self.scripts = () if evidence.watched else evidence.called or ("",)
+        self.inside = {path: _below(path, evidence.scripts) for path in evidence.scripts if self._holds_others(path)}
         self.copies: list[Node] = []
         self.shared: dict[tuple[str, str], Attribution] = {}
 
@@ -91,6 +94,13 @@ class _Work:
         path = recorded if found is None else self.modules.canonical(found)
         if not self.watched and (path is None or self._near_script(path)):
             self._by_weights(node)
+            return
+        if path in self.inside:
+            for part in self.inside[path]:
+                _mark_called(self.modules, part)
+            self._by_weights(node, path)
+            if node.attribution is None:
+                self._set(node, path, DOUBTED_RULE, Source.SCOPE, DOUBT)
             return
         if path is None:
             if node.op_type == "Identity" and node.inputs[0] in node.graph.initializers_set:
@@ -122,25 +132,29 @@ class _Work:
             self._set(node, "", DOUBTED_RULE, Source.SCOPE, DOUBT)
         return True
 
+    def _holds_others(self, path: str) -> bool:
+        return bool(_below(path, (module.path for module in self.modules)))
+
     def _near_script(self, path: str) -> bool:
         """Whether a scripted module is at, above or below ``path``: operators of scripts show any of these scopes."""
         return not all(_contradict((script,), path) for script in self.scripts)
 
-    def _by_weights(self, node: Node) -> None:
+    def _by_weights(self, node: Node, within: str = "") -> None:
         """Attribute what scripts may have computed to the one holder of the weights that it reads, else to the module
-        beside that whose class is named like the operator."""
+        beside that whose class is named like the operator; to none outside of ``within``."""
         uses = {
             use
             for value in node.inputs
             if self.owners is not None and value in node.graph.initializers_set
             for owner in self.owners.of(value)
             for use in self.modules.uses(owner)
+            if not within or f"{use}.".startswith(f"{within}.")
         }
         if len(uses) == 1 and node.op_type != "Identity":
             self._set(node, uses.pop(), OWNER_RULE, Source.PARAMETER, EXPORTS[OWNER_RULE])
             return
         like = self._named_like(node)
-        if like is not None:
+        if like is not None and (not within or f"{like}.".startswith(f"{within}.")):
             self._set(node, like, DOUBTED_RULE, Source.SCOPE, DOUBT)
 
     def without_calls(self, model: Model) -> None:
@@ -224,6 +238,11 @@ def _recorded(node: Node, modules: ModuleTable) -> str | None:
     for name in stack.paths:
         path = name if name in modules else modules.called_by(path, name)
     return modules.canonical(path)
+
+
+def _below(path: str, others: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``others`` that are inside of the module at ``path``."""
+    return tuple(other for other in others if other != path and other.startswith(f"{path}." if path else ""))
 
 
 def _contradict(owners: tuple[str, ...], path: str) -> bool:

@@ -30,6 +30,7 @@ class Exported:
         called: modules that ran, some of them where no call can be watched.
         watched: whether ``paths`` are confirmed by module calls.
         functions: module paths by function and value: those that a node of a local function runs as.
+        scripts: scripted modules that were run as one operator each.
     """
 
     exporter: ExporterName
@@ -40,6 +41,7 @@ class Exported:
     called: tuple[str, ...] = ()
     watched: bool = True
     functions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    scripts: tuple[str, ...] = ()
 
     @property
     def opset_version(self) -> int:

@@ -126,6 +126,7 @@ class ExportJob:
                     WeightOwners(ModuleNames(self.model)),
                     exported.watched,
                     exported.functions,
+                    exported.scripts,
                 ),
             )
         reading = time.perf_counter() - began

@@ -162,8 +162,7 @@ class Intercepted:
     def _tag(self, proto: onnx.ModelProto, paths: Any) -> Model:
         from modelexport.frontend.export.attributing import Evidence, apply_scopes
         from modelexport.frontend.torch.owners import WeightOwners
-        from modelexport.frontend.torch.torchscript import scripted_modules
-        from modelexport.frontend.trace.naming import ModuleNames
+        from modelexport.frontend.trace.naming import ModuleNames, scripted_modules
         from modelexport.frontend.trace.seen import seen, unwatched
         from modelexport.ir.io.reader import from_proto
         from modelexport.ir.limits import check_memory, memory_limit_mb
@@ -175,13 +174,17 @@ class Intercepted:
         path = Path(self.record.path) if self.record.path is not None else None
         graph = from_proto(proto, path, path.name if path is not None else self.record.where)
         if isinstance(self._model, torch.nn.Module):
-            watched = seen(self._model, self._watch) if self._watch is not None else unwatched(self._model)
-            graph.modules = watched.modules
+            modules = seen(self._model, self._watch) if self._watch is not None else unwatched(self._model)
+            graph.modules = modules.modules
             names = ModuleNames(self._model)
             called = tuple(self._marks.called) if self._marks is not None else ()
-            scripted = scripted_modules(names) if self._scopes is not None else ()
+            scripted = scripted_modules(names)
             functions = self._scopes.functions if self._scopes is not None else {}
-            evidence = Evidence(paths, (*called, *scripted), WeightOwners(names), not scripted, functions)
+            owners = WeightOwners(names)
+            if self._scopes is None:
+                evidence = Evidence(paths, called, owners, scripts=scripted)
+            else:
+                evidence = Evidence(paths, (*called, *scripted), owners, not scripted, functions)
             apply_scopes(graph, evidence)
         else:
             apply_scopes(graph, Evidence(paths))

@@ -28,7 +28,7 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
-from modelexport.frontend.trace.naming import ModuleNames
+from modelexport.frontend.trace.naming import ModuleNames, scripted_modules
 from modelexport.ir.errors import ExportError
 from modelexport.ir.io.embedded_tags import NAME_SCOPES
 from modelexport.ir.modules.module import is_path
@@ -60,7 +60,8 @@ def export_dynamo(
     given.setdefault("verbose", False)
     if opset is not None:
         given["opset_version"] = max(opset, FIRST_OPSET)
-    marks = FxMarks(ModuleNames(model))
+    names = ModuleNames(model)
+    marks = FxMarks(names)
     program = _program(model, inputs, given, marks)
     if keep_inputs:
         program.model.graph.inputs.extend(program.model.graph.initializers.values())
@@ -69,7 +70,7 @@ def export_dynamo(
     weights = taken_out(program.model)
     proto = program.model_proto
     paths = {**unrecorded_paths(proto, program.exported_program), **take_marks(proto)}
-    exported = Exported("dynamo", proto, paths, weights, called=tuple(marks.called))
+    exported = Exported("dynamo", proto, paths, weights, called=tuple(marks.called), scripts=scripted_modules(names))
     if in_training(model):
         exported.warnings.append("the model was exported in training mode; model.eval() before gives it for inference")
     if opset is not None and opset > exported.opset_version:

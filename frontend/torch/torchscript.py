@@ -26,7 +26,7 @@ from modelexport.frontend.torch.state import (
     quiet_stdout,
     rare_collection,
 )
-from modelexport.frontend.trace.naming import ModuleNames
+from modelexport.frontend.trace.naming import ModuleNames, scripted_modules
 from modelexport.ir.errors import ExportError
 
 
@@ -87,16 +87,6 @@ def export_torchscript(
 def keeps_inputs(opset: int | None) -> bool:
     """Whether torch lists weights as inputs whatever was asked: before opset 9 ONNX knows no others."""
     return opset is not None and opset < 9
-
-
-def scripted_modules(names: ModuleNames) -> tuple[str, ...]:
-    """The scripted modules that can be called: their calls are no Python calls, so nobody can watch them."""
-    return tuple(
-        paths[0]
-        for module, paths in names.paths.items()
-        if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward") and hasattr(module, "_c")
-        if module._c._has_method("forward")
-    )
 
 
 class _Sink(io.RawIOBase):

@@ -89,6 +89,16 @@ class ModuleNames:
         return module_table(self.paths, calls)
 
 
+def scripted_modules(names: ModuleNames) -> tuple[str, ...]:
+    """The scripted modules that can be called: their calls are no Python calls, so nobody can watch them."""
+    return tuple(
+        paths[0]
+        for module, paths in names.paths.items()
+        if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward") and hasattr(module, "_c")
+        if module._c._has_method("forward")
+    )
+
+
 def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
     """Every module with all its dotted paths, in the order of ``named_modules()``, whose name for it comes first.
 

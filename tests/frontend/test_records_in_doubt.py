@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import modelexport
 from modelexport import HierarchyExporter
 from modelexport.ir import load_model
+from modelexport.ir.io.tag_rows import tagged_model
 from modelexport.passes import PassManager, Pipeline
 
 
@@ -80,3 +82,38 @@ def test_a_folded_norm_is_the_convolutions(exporter: str, tmp_path: Path) -> Non
     PassManager(Pipeline.parse("htp")).run(graph)
     again = [node.attribution for node in graph.nodes() if node.op_type.startswith("Conv")]
     assert [(found.path, found.rule) for found in again] == [(path, rule) for _, path, rule, _ in convolutions]
+
+
+class Traced(nn.Module):
+    """torch.export runs what was traced before as it stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = torch.jit.trace(Pair(), torch.randn(2, 4))
+        self.single = torch.jit.trace(nn.Linear(4, 4), torch.randn(2, 4))
+        self.plain, self.unused = Pair(), torch.jit.trace(Pair(), torch.randn(2, 4))
+
+    def forward(self, x):
+        return self.plain(self.single(self.pair(x)))
+
+
+@pytest.mark.parametrize("export", ["ours", "torch"])
+def test_traced_parts_of_a_model(export: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x, file = Traced().eval(), torch.randn(2, 4), tmp_path / "m.onnx"
+    if export == "ours":
+        HierarchyExporter(exporter="dynamo").export(model, x, file)
+    else:
+        with modelexport.tagging(strict=True):
+            torch.onnx.export(model, (x,), file, dynamo=True, verbose=False)
+    found = rows(file)
+    inside = ["first.dense", "first.squash", "second.dense", "second.squash", "norm"]
+    assert [path for _, path, _, _ in found] == [
+        *(f"pair.{path}" for path in inside),
+        "single",
+        *(f"plain.{path}" for path in inside),
+    ]
+    for operator, path, rule, confidence in found:
+        assert (confidence <= 0.5) == (operator == "Tanh" and path.startswith("pair.")), (path, rule)
+    calls = {module.path: module.calls for module in tagged_model(file, "model").modules}
+    assert calls["pair.first"] == calls["pair.norm"] == 1 and calls["unused.first"] == calls["unused"] == 0
