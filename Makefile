@@ -12,6 +12,7 @@ ALL     := dev,docs,torch,ort,hf,batch,ray,optimizers
 OLDEST  ?= .venv-oldest
 NEWEST  ?= .venv-newest
 NEWEST_TORCH ?= 2.13.0
+OLDEST_TORCH ?=
 PYTHONS ?= $(shell for v in 3.11 3.12 3.13 3.14; do if python$$v -c pass 2>/dev/null; then echo python$$v; fi; done)
 # What needs neither torch nor a tool: reader, writer, passes, analysis, views, and everything that is fuzzed.
 ENGINE  := tests/ir tests/passes tests/analysis tests/views tests/cases tests/fuzz
@@ -76,6 +77,8 @@ test-oldest: ## Run the tests of all but torch with the oldest supported version
 	$(OLDEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt setuptools pytest pytest-xdist hypothesis jsonschema '.[ort]'
 	$(OLDEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall .
 	OMP_NUM_THREADS=1 $(OLDEST)/$(IN)/python -m pytest $(PYTEST) $(ENGINE)
+	$(if $(OLDEST_TORCH),$(OLDEST)/$(IN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints-oldest.txt torch==$(OLDEST_TORCH) onnxscript transformers)
+	$(if $(OLDEST_TORCH),OMP_NUM_THREADS=1 $(OLDEST)/$(IN)/python -m pytest $(PYTEST) tests/frontend)
 
 test-newest: ## Run the tests with the newest versions, torch included, in an environment of their own
 	@if [ -e $(NEWEST) ] && [ ! -f $(NEWEST)/.made ]; then echo "$(NEWEST) was not made by this Makefile: choose another with NEWEST=path" >&2; exit 2; fi

@@ -16,6 +16,11 @@ SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and the processes that they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("busy", deadline=None)  # no test fails because the machine is busy
+    settings.load_profile("busy")
 IMPORTED = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 
 

@@ -175,7 +175,7 @@ def _graph_node(frame: FrameType) -> torch.fx.Node | None:
         module = frame.f_locals.get("self")
         if isinstance(module, torch.fx.GraphModule):
             lines: dict[int, int | None] = getattr(module, "_lineno_map", None) or {}
-            position = lines.get(frame.f_lineno - getattr(module, "_prologue_start", 0))
+            position = lines.get(frame.f_lineno - code.co_firstlineno)  # lines are counted from the def
             if position is not None:
                 return next((node for i, node in enumerate(module.graph.nodes) if i == position), None)
     return None

@@ -16,10 +16,12 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch_versions import needs_dynamo_by_default
 
 from modelexport.frontend.export.exporter import HierarchyExporter
 from modelexport.frontend.inputs.options import read_options
 from modelexport.frontend.monitor.data import HTPExportStep
+from modelexport.frontend.torch.torch_internals import default_is_dynamo
 from modelexport.ir import Model, errors
 from modelexport.ir.errors import ConfigError, ExportError, InputError, MemoryLimitExceeded, PipelineError
 from modelexport.ir.io.weights import Weights
@@ -250,13 +252,16 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: py
     assert len(lines) > 10 and any("Constant" in line and "by scope" in line for line in lines)
 
 
+DEFAULT = ("dynamo", "torchscript") if default_is_dynamo() else ("torchscript", "dynamo")  # of this torch
+
+
 @pytest.mark.parametrize(
     ("exporter", "options", "order"),
     [
-        ("auto", {}, ("dynamo", "torchscript")),
+        ("auto", {}, DEFAULT),
         ("auto", {"opset_version": 17}, ("torchscript", "dynamo")),
-        ("auto", {"opset_version": 18}, ("dynamo", "torchscript")),
-        ("auto", {"do_constant_folding": True, "training": torch.onnx.TrainingMode.EVAL}, ("dynamo", "torchscript")),
+        ("auto", {"opset_version": 18}, DEFAULT),
+        ("auto", {"do_constant_folding": True, "training": torch.onnx.TrainingMode.EVAL}, DEFAULT),
         ("auto", {"do_constant_folding": False}, ("torchscript", "dynamo")),
         ("auto", {"export_params": False}, ("torchscript",)),
         ("auto", {"dynamic_shapes": {"x": None}, "opset_version": 14}, ("dynamo",)),
@@ -304,6 +309,7 @@ def test_ignored_arguments_are_named(tmp_path: Path) -> None:
     assert result["warnings"] == ["optimize has no effect with the torchscript exporter"]
 
 
+@needs_dynamo_by_default
 def test_auto_tries_the_other_exporter(tmp_path: Path) -> None:
     class Undecided(nn.Module):
         """torch.export refuses a branch on a value, tracing takes the one it sees."""
@@ -349,7 +355,7 @@ def test_branches_of_dynamo(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.inner(x) + 1.0
 
-    result = export(tmp_path / "m.onnx", Outer().eval(), torch.ones(2, 3), opset_version=20)
+    result = export(tmp_path / "m.onnx", Outer().eval(), torch.ones(2, 3), exporter="dynamo", opset_version=20)
     assert result["warnings"] == []
     found = {}
     for node in onnx.load(tmp_path / "m.onnx").graph.node:

@@ -6,6 +6,7 @@ activation is its block's.
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from modelexport import HierarchyExporter
 from modelexport.ir import load_model, save_model
+from modelexport.ir.errors import ExportError
 from modelexport.passes import PassManager, Pipeline
 
 SIZE = 4
@@ -173,7 +175,14 @@ def truths(model: nn.Module, file: Path) -> list[tuple[str, str, str, float]]:
 
 def checked(model: nn.Module, file: Path, exporter: str) -> None:
     torch._dynamo.reset()
-    HierarchyExporter(exporter=exporter).export(model.eval(), torch.randn(3, SIZE), file)
+    example = torch.randn(3, SIZE)
+    try:
+        HierarchyExporter(exporter=exporter).export(model.eval(), example, file)
+    except ExportError:
+        torch._dynamo.reset()
+        with pytest.raises(Exception):  # noqa: B017 - then this torch can't either, with whatever error
+            torch.onnx.export(model, (example,), io.BytesIO(), dynamo=exporter == "dynamo", verbose=False)
+        pytest.skip(f"torch {torch.__version__} can't export it")
     rows = truths(model, file)
     assert len([row for row in rows if row[0] == "Relu"]) >= 2
     assert [row for row in rows if row[1] != row[2]] == []

@@ -14,8 +14,10 @@ import pytest
 import torch
 from export_forms import X, net
 from programs import stripped, tags
+from torch_versions import needs_dynamo_by_default, skip_older
 
 import modelexport
+from modelexport.frontend.torch.torch_internals import torchscript_utils
 from modelexport.strategies.htp.exceptions import ConfigError, TaggingError, TaggingWarning
 
 
@@ -30,6 +32,7 @@ def export(path: object, dynamo: bool = False) -> object:
 
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_tags_are_those_of_the_exporter(dynamo: bool) -> None:
+    skip_older(dynamo)
     exporter = modelexport.HierarchyExporter(exporter="dynamo" if dynamo else "torchscript")
     with modelexport.tagging() as exports:
         exporter.export(net(), X, "theirs.onnx")
@@ -45,9 +48,9 @@ def test_tags_are_those_of_the_exporter(dynamo: bool) -> None:
 def test_nothing_is_left_behind() -> None:
     before = (torch.onnx.export, torch.nn.Module.__dict__["__call__"], list(sys.meta_path))
     from torch.onnx._internal.exporter import _core
-    from torch.onnx._internal.torchscript_exporter import onnx_proto_utils, utils
 
-    points = [(_core, "export"), (onnx_proto_utils, "_export_file"), (utils, "_setup_trace_module_map")]
+    utils = torchscript_utils()
+    points = [(_core, "export"), (utils.onnx_proto_utils, "_export_file"), (utils, "_setup_trace_module_map")]
     originals = [getattr(module, name) for module, name in points]
     with pytest.raises(KeyError), modelexport.tagging(), modelexport.tagging():
         assert getattr(*points[0]) is not originals[0]
@@ -95,6 +98,7 @@ print("told", *sorted(each.path for each in exports))
 """
 
 
+@needs_dynamo_by_default
 def test_threads_export_side_by_side() -> None:
     """In a process of its own: torch.export in threads leaves torch.nn.Module changed, with or without us."""
     folders = os.pathsep.join(sys.path)
@@ -113,6 +117,7 @@ def test_threads_export_side_by_side() -> None:
 
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_a_failure_of_ours_leaves_the_plain_export(dynamo: bool) -> None:
+    skip_older(dynamo)
     export("tagged.onnx", dynamo)
     plain = Path("tagged.onnx").read_bytes()
     impossible = "scope-attribution,fallback-tagging,value-attribution"  # there is no trace
@@ -135,6 +140,7 @@ def test_a_failure_of_ours_leaves_the_plain_export(dynamo: bool) -> None:
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_strict_passes_what_was_tagged(dynamo: bool) -> None:
     """It stays silent for exports that were tagged: of a file, a stream and inside another context."""
+    skip_older(dynamo)
     with warnings.catch_warnings():
         warnings.simplefilter("error", TaggingWarning)
         with modelexport.tagging(strict=True) as exports:
