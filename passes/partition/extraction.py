@@ -34,7 +34,7 @@ class Piece:
     random: bool
 
 
-def extract(model: Model | str | PathLike[str], paths: Sequence[str], *, call: Call = None) -> Model:
+def extract(model: Model | str | PathLike[str], paths: str | Sequence[str], *, call: Call = None) -> Model:
     """The modules at ``paths`` as a model of their own; ``model`` is not changed.
 
     Nodes between the members come along, constants that they read are copied in, and values that cross the boundary
@@ -42,7 +42,7 @@ def extract(model: Model | str | PathLike[str], paths: Sequence[str], *, call: C
 
     Args:
         model: a model or a file; one without attributions is attributed in memory.
-        paths: dotted paths of modules; ``.`` or ``""`` is the root.
+        paths: dotted paths of modules, or one of them; ``.`` or ``""`` is the root.
         call: which call of a module that runs several times, counted from 1, or ``all``.
 
     Raises:
@@ -52,12 +52,12 @@ def extract(model: Model | str | PathLike[str], paths: Sequence[str], *, call: C
     return extract_piece(attributed(model), paths, call=call).model
 
 
-def extract_piece(whole: Model, paths: Sequence[str], *, call: Call = None) -> Piece:
+def extract_piece(whole: Model, paths: str | Sequence[str], *, call: Call = None) -> Piece:
     """As :func:`extract`, with what is known of the piece. The nodes of ``whole`` have attributions."""
     if not paths:
         raise ConfigError("no module to extract: name at least one path")
     flow = Dataflow(whole)
-    named = [module_path(path) for path in paths]
+    named = module_paths(paths)
     if "" in named and call is None:
         return make_piece(flow, flow.whole(), below=[""])
     members: dict[Node, None] = {}
@@ -92,9 +92,9 @@ def make_piece(flow: Dataflow, cut: Cut, *, below: Sequence[str] = ()) -> Piece:
     return Piece(piece, cut, any(flow.is_random(node) for node in cut.nodes))
 
 
-def module_path(path: str) -> str:
-    """A module's path as users write it: ``.`` is the root."""
-    return "" if path == "." else path
+def module_paths(paths: str | Sequence[str]) -> list[str]:
+    """Paths of modules as users write them, or a single one: ``.`` is the root."""
+    return ["" if path == "." else path for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def value_row(value: onnx.ValueInfoProto) -> dict[str, object]:

@@ -112,6 +112,8 @@ def of_call(model: Model, path: str, members: list[Node], call: Call) -> list[No
         ConfigError: the module runs several times and no call was named, it has no such call, or the calls can't be
             told apart.
     """
+    if call not in (None, "all") and (not isinstance(call, int) or isinstance(call, bool)):
+        raise ConfigError(f"call {call!r}: a call is a number from 1, or all")
     module = model.modules.get(path)
     calls = max(module.calls, 1) if module is not None else 1
     if call == "all" or (calls == 1 and call in (None, 1)):

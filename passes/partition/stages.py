@@ -11,7 +11,7 @@ from modelexport.ir.io.subgraph import is_inside
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.passes.partition.boundary import Cut, Dataflow
-from modelexport.passes.partition.extraction import Piece, make_piece, module_path
+from modelexport.passes.partition.extraction import Piece, make_piece, module_paths
 from modelexport.passes.partition.members import members_of, spelled
 from modelexport.passes.pipeline.attributed import attributed
 
@@ -34,7 +34,7 @@ class Chain:
     outputs: tuple[tuple[str, Source], ...]
 
 
-def split(model: Model | str | PathLike[str], at: Sequence[str]) -> list[Model]:
+def split(model: Model | str | PathLike[str], at: str | Sequence[str]) -> list[Model]:
     """The model cut before each of these modules; ``model`` is not changed.
 
     Stage k holds what depends on the k-th module, itself included, and on no later one; everything else is in the
@@ -43,7 +43,7 @@ def split(model: Model | str | PathLike[str], at: Sequence[str]) -> list[Model]:
 
     Args:
         model: a model or a file; one without attributions is attributed in memory.
-        at: dotted paths in execution order.
+        at: dotted paths in execution order, or one of them.
 
     Raises:
         ConfigError: a path is unknown, the order is not that of execution, or a stage would be empty.
@@ -52,12 +52,12 @@ def split(model: Model | str | PathLike[str], at: Sequence[str]) -> list[Model]:
     return [piece.model for piece in split_chain(attributed(model), at).stages]
 
 
-def split_chain(whole: Model, at: Sequence[str]) -> Chain:
+def split_chain(whole: Model, at: str | Sequence[str]) -> Chain:
     """As :func:`split`, with what is known of the stages. The nodes of ``whole`` have attributions."""
     if not at:
         raise ConfigError("nothing to split at: name at least one module")
     flow = Dataflow(whole)
-    paths = [module_path(path) for path in at]
+    paths = module_paths(at)
     members = [set(members_of(whole, path, flow.order, flow.constants)) for path in paths]
     level = _levels(flow, members)
     _refuse_wrong_order(paths, members, level)

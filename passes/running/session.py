@@ -93,8 +93,14 @@ def check_providers(names: Sequence[str], what: str) -> None:
 
 
 def options(settings: SessionSettings, base_dir: Path | None = None) -> Any:
-    """onnxruntime's SessionOptions for ``settings``; external data of a model in memory is found in ``base_dir``."""
+    """onnxruntime's SessionOptions for ``settings``; external data of a model in memory is found in ``base_dir``.
+
+    Raises:
+        InputError: there is no such level of optimisation.
+    """
     library = onnxruntime("running a model")
+    if settings.optimization not in _LEVELS:
+        raise InputError(f"no optimisation level {settings.optimization!r}; there are: {', '.join(OPTIMIZATIONS)}")
     made = library.SessionOptions()
     made.graph_optimization_level = getattr(library.GraphOptimizationLevel, _LEVELS[settings.optimization])
     made.log_severity_level = _SILENT

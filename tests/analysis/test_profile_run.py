@@ -138,6 +138,11 @@ def test_unnamed_nodes_bodies_and_functions_find_their_modules():
     assert total <= report.run_us["median"] + 5
 
 
+def test_a_level_that_is_not_there(file):
+    with pytest.raises(InputError, match="no optimisation level 'most'; there are: disable, basic"):
+        profile(file, optimization="most")
+
+
 def test_a_provider_that_is_not_there(file, capsys):
     with pytest.raises(InputError, match="CPUExecutionProvider"):
         profile(file, providers=["NoSuchExecutionProvider"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import ConfigError, InputError, OutputError
 from modelexport.ir.model import Model
-from modelexport.passes.partition import extract
+from modelexport.passes.partition import extract, split
 from modelexport.passes.partition.extraction import extract_piece
 from modelexport.passes.testing import make_model, run_pass
 
@@ -155,11 +156,19 @@ def test_one_call_of_several(call: int, nodes: list[str]) -> None:
         (["."], 2, "there is no call 2: the module runs once"),
         (["c"], None, "no module 'c'; the nearest path is [ab]"),
         ([], None, "no module to extract"),
+        (["a"], "first", "call 'first': a call is a number from 1, or all"),
+        (["a"], True, "call True: a call is a number from 1, or all"),
     ],
 )
-def test_what_can_not_be_cut_out_is_said(paths: list[str], call: int | None, message: str) -> None:
+def test_what_can_not_be_cut_out_is_said(paths: list[str], call: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         extract(make_model(CALLS), paths, call=call)
+
+
+def test_a_single_path_may_be_a_string() -> None:
+    model = make_model(CHAIN)
+    assert names(extract(model, "b")) == names(extract(model, ["b"])) == ["third"]
+    assert [names(stage) for stage in split(model, "b")] == [names(stage) for stage in split(model, ["b"])]
 
 
 def test_the_nearest_path_shares_the_most_segments() -> None:
