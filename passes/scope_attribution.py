@@ -36,7 +36,7 @@ from modelexport.passes.evidence.records.node_names import (
     scope_of_value,
 )
 from modelexport.passes.evidence.records.owners import widen_owners
-from modelexport.passes.evidence.records.reference_index import made_of, quantised_from
+from modelexport.passes.evidence.records.reference_index import cast_from, made_of
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
     MalformedRecord,
@@ -217,7 +217,7 @@ class _Run:
             if found is not None and found[1]:
                 return self._keep(node, found[0], embedded_tags.NODES)
             decides = found is None or name_decides(node.name, node.first_output)
-            made = (quantised_from if found is None else made_of)(tables, node) if decides else None
+            made = (cast_from if found is None else made_of)(tables, node) if decides else None
             if made is not None:
                 evidence = (embedded_tags.NODES, node.name or node.first_output)
                 return self._set(node, made.path, "table-prefix", evidence, Source.REFERENCE)

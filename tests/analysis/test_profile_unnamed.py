@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from modelexport.analysis import profile
 from modelexport.ir import load_model
@@ -58,3 +58,26 @@ def test_each_has_the_module_of_what_it_was_made_of(half: bool, tmp_path: Path) 
     unnamed = [node for node in report.nodes if node.node.partition("_")[0] == node.op_type]
     assert sum(node.op_type == "HardSigmoid" for node in unnamed) == len(SIZES)
     assert {node.node: node.path for node in unnamed} == {node.node: f"m{sizes[node.node]}" for node in unnamed}
+
+
+def test_casts_around_float16_are_of_the_module_whose_value_they_cast() -> None:
+    """onnxruntime computes it in float32, and writes InsertedPrecisionFreeCast_ before names of values and nodes."""
+    weight = np.ones((8, 8, 3, 3), np.float16)
+    weights = [numpy_helper.from_array(weight, f"whole.{part}.weight") for part in "abcd"]
+    nodes, value = [], "x"
+    for part in "abcd":
+        for op_type, inputs in (("Conv", [value, f"whole.{part}.weight"]), ("Relu", [f"/{part}/Conv_output_0"])):
+            value = f"/{part}/{op_type}_output_0"
+            node = helper.make_node(op_type, inputs, [value], name=f"/{part}/{op_type}")
+            for key, held in (("path", f"whole.{part}"), ("tag", f"/M/whole/{part}"), ("source", "scope"),
+                              ("rule", "test"), ("confidence", "1.0")):  # fmt: skip
+                node.metadata_props.add(key=f"htp.{key}", value=held)
+            nodes.append(node)
+    sizes = (("x", [1, 8, 16, 16]), (value, [1, 8, 8, 8]))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, dims) for name, dims in sizes]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    proto = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    report = profile(load_model(proto.SerializeToString()), runs=2, warmup=1)
+    made = {node.node: node.path for node in report.nodes if node.node.startswith("InsertedPrecisionFreeCast_/")}
+    assert made and report.attributed_share == 1.0
+    assert all(path == f"whole.{name.split('/')[1]}" for name, path in made.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from itertools import product
 
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.embedded_tags import Record, Tables
@@ -18,7 +19,8 @@ from modelexport.passes.evidence.records.node_names import FUSED, MAX_NAME, name
 Entry = tuple[str, float]  # path and confidence
 _SAMPLE = 64  # names that are looked for to find a prefix
 _POSITION = re.compile(r"#\d+:\w")  # how a sidecar keys a node that has no name of its own
-_QUANTISED = re.compile(r"(?P<value>.+?)(?:_output)?_quantized")
+# what quantisers write behind the name of a value, and onnxruntime before it where it computes float16 in float32
+_SPELLED = (re.compile(r"(?P<value>.+?)(?:_output)?_quantized"), re.compile(r"InsertedPrecisionFreeCast_(?P<value>.+)"))
 _MOST = 2**31 - 1  # of a count that can be embedded again
 
 
@@ -175,15 +177,20 @@ def made_of(tables: Tables, node: Node) -> Record | None:
     return None
 
 
-def quantised_from(tables: Tables, node: Node) -> Record | None:
-    """The record of the value that ``node`` makes in quantised form, which quantisers spell as ``<value>_quantized``.
+def cast_from(tables: Tables, node: Node) -> Record | None:
+    """The record of the value that ``node`` makes in another element type, quantised or of another precision.
 
     The scope in such a name says less: of twins' modules after QOperator quantisation one, and of those of "names" two,
-    are called by another module's name, since a further call of one and a first of the other are spelled alike.
+    are called by another module's name, since a further call of one and a first of the other are spelled alike. Of an
+    OPT model of float16, as onnxruntime runs it, 16 % of the time is in nodes that have no module without it.
     """
-    spelled = _QUANTISED.fullmatch(node.first_output)
-    found = tables.by_output.get((node.graph.scope, spelled["value"])) if spelled is not None else None
-    return found[0] if found is not None else None
+    for spelling, text in product(_SPELLED, (node.first_output, node.name)):
+        spelled = spelling.fullmatch(text) if len(text) <= MAX_NAME else None
+        for name in shorter_names(spelled["value"]) if spelled is not None else ():
+            found = tables.by_output.get((node.graph.scope, name))
+            if found is not None:
+                return found[0]
+    return None
 
 
 def _put(index: dict[str, Entry | None], name: str, entry: Entry) -> None:
