@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelexport.ir.errors import ConfigError, nearest
+from modelexport.ir.text import shown
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -77,10 +78,10 @@ def check(value: Any, rule: Mapping[str, Any], where: str, at: str = "") -> None
 def _check_object(value: dict[str, Any], rule: Mapping[str, Any], where: str, at: str) -> None:
     known, others = rule.get("properties", {}), rule.get("additionalProperties", {})
     for key, item in value.items():
-        place = f"{at}.{key}" if at else key
+        place = f"{at}.{shown(key)}" if at else shown(key)
         pattern = rule.get("propertyNames", {}).get("pattern")
         if pattern and not re.search(pattern, key):
-            raise ConfigError(f"{where}: {place}: {key!r} does not match {pattern}")
+            raise ConfigError(f"{where}: {place}: {_shown(key)} does not match {pattern}")
         if key not in known and others is False:
             raise ConfigError(f"{where}: unknown key {_shown(place)}{hint(key, known)}")
         check(item, known.get(key, others), where, place)

@@ -1,9 +1,14 @@
-"""Operator categories: the one table that says what kind of work an operator does."""
+"""Operators: the one table that says what kind of work each does, and their definitions in the installed onnx."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+
+import onnx
+import onnx.defs
+
+from modelexport.ir.text import is_utf8
 
 
 class Category(StrEnum):
@@ -65,3 +70,22 @@ def role(op_type: str, domain: str = "") -> str:
 def draws_random(op_type: str, inputs: Sequence[str]) -> bool:
     """Whether an operator's values differ from run to run: it draws random numbers, or drops out as in training."""
     return op_type in _RANDOM or (op_type == "Dropout" and len(inputs) > 2 and bool(inputs[2]))
+
+
+def definition(op_type: str, domain: str = "", opset: int | None = None) -> onnx.defs.OpSchema | None:
+    """The definition of an operator; None where onnx has none, as for names that are no text.
+
+    Args:
+        op_type: the operator.
+        domain: its domain; ``ai.onnx`` is ``""``.
+        opset: the version of the domain that it is used in; onnx's newest unless given.
+    """
+    domain = "" if domain == "ai.onnx" else domain
+    if not (is_utf8(op_type) and is_utf8(domain)):
+        return None
+    try:
+        if opset is None:
+            return onnx.defs.get_schema(op_type, domain)
+        return onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import onnx
-
 from modelexport.analysis.costing import work, work_contrib
 from modelexport.analysis.costing.call import Uncountable
 from modelexport.analysis.costing.work import Formula, conv
+from modelexport.ir.operators import definition
 
 # Operators that multiply matrices in a way no formula is given for.
 _NOT_COUNTED = frozenset({"LinearAttention", "Det"})
@@ -51,4 +50,4 @@ def formula(op_type: str, domain: str) -> Formula | None:
 
 
 def _is_defined(op_type: str) -> bool:
-    return bool(onnx.defs.has(op_type))
+    return definition(op_type) is not None

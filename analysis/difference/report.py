@@ -31,6 +31,7 @@ from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.limits import without_gc
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.operators import definition
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import readable, text
 from modelexport.passes.pipeline.attributed import attributed
@@ -349,12 +350,8 @@ def opsets_of(model: Model, node: Node) -> int:
 @cache
 def _since(op_type: str, domain: str, opset: int) -> int:
     """The opset that brought the definition of an operator which holds in ``opset``; 0 where onnx doesn't know it."""
-    if not opset:
-        return 0
-    try:
-        return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
-    except onnx.defs.SchemaError:
-        return 0
+    known = definition(op_type, domain, opset) if opset else None
+    return 0 if known is None else int(known.since_version)
 
 
 def _domain(node: Node) -> str:

@@ -17,6 +17,7 @@ from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 
 from modelexport.ir.errors import GraphError
+from modelexport.ir.operators import definition
 from modelexport.ir.proto import wire
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import shown, text
@@ -134,9 +135,7 @@ def _prepared(value: Any, kind: int | None) -> Any:
 
 @cache
 def _attribute_kinds(op_type: str, domain: str, version: int | None) -> dict[str, int]:
-    domain = "" if domain == "ai.onnx" else domain
-    try:
-        schema = onnx.defs.get_schema(op_type, version or onnx.defs.onnx_opset_version(), domain)
-    except onnx.defs.SchemaError:
+    schema = definition(op_type, domain, version or None)
+    if schema is None:
         return {}
     return {name: int(attribute.type) for name, attribute in schema.attributes.items()}  # type: ignore[call-overload]

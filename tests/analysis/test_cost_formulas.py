@@ -5,7 +5,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelexport.analysis import cost
+from modelexport.analysis.costing.call import Uncountable
+from modelexport.analysis.costing.operators import formula
 from modelexport.ir.io.reader import from_proto
+from modelexport.ir.operators import definition
 
 ONE = {"": 23}
 
@@ -161,3 +164,9 @@ def test_unknown_shapes_are_unknown_work():
     found = cost(from_proto(proto), run=False)
     reasons = {each.node: each.reason for each in found.unknown}
     assert reasons == {"odd": "no formula for of.mine.Odd", "product": "shape of input 0 is not known"}
+
+
+def test_an_operator_whose_name_is_no_text_is_unknown() -> None:
+    assert definition("Relu\udcff") is None and definition("Relu", "\udcff") is None and definition("Relu") is not None
+    with pytest.raises(Uncountable, match="no formula"):
+        formula("Relu\udcff", "")
