@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from numbers import Integral, Real
@@ -86,6 +86,25 @@ class NodeInfo(TypedDict):
     path: str | None
     source: str | None
     confidence: float | None
+
+
+class Tags(Mapping[str, str]):
+    """Tag by node key, read from node records: nothing is copied."""
+
+    def __init__(self, nodes: Mapping[str, NodeInfo]) -> None:
+        self.nodes = nodes
+
+    def __getitem__(self, key: str) -> str:
+        tag = self.nodes[key]["tag"]
+        if tag is None:
+            raise KeyError(key)
+        return tag
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, record in self.nodes.items() if record["tag"] is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass
@@ -229,7 +248,7 @@ def _steps(step: HTPExportStep, steps: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _records(step: HTPExportStep, records: Mapping[str, Any]) -> Mapping[str, Any]:
     """``records``, which may be lazy: they are walked once, to see that they can be."""
-    if type(records) is not dict:
+    if type(records) not in (dict, Tags):
         for _entry in zip(records, records.items(), strict=True):
             pass
         len(records)

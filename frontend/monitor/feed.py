@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from modelexport.frontend.monitor.data import ModuleInfo, NodeInfo
+from modelexport.frontend.monitor.data import ModuleInfo, NodeInfo, Tags
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.identity.keys import node_keys
 from modelexport.ir.model import Model
 from modelexport.ir.modules import ModuleTable
-
-
-class Tags(Mapping[str, str]):
-    """Tag by node key, read from node records: nothing is copied."""
-
-    def __init__(self, nodes: Mapping[str, NodeInfo]) -> None:
-        self.nodes = nodes
-
-    def __getitem__(self, key: str) -> str:
-        tag = self.nodes[key]["tag"]
-        if tag is None:
-            raise KeyError(key)
-        return tag
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, record in self.nodes.items() if record["tag"] is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def hierarchy_fields(
