@@ -25,6 +25,7 @@ from modelexport.ir.text import readable, shown
 from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.running.session import Optimization
 
+_DEEPEST = 64  # bodies in bodies
 _SHORT_US, _SHORT_SHARE = 2, 0.2  # onnxruntime counts whole microseconds
 
 
@@ -249,7 +250,8 @@ def _is_written_by_line(path: Path) -> bool:
 def _of_recording(model: Model, found: Measured, runtime: dict[str, Any], warmup: int | None) -> ProfileReport:
     read: Recording = found.recording
     times = timings(read.runs)
-    nodes = [_node(each, found.names) for each in times]
+    around = _around(read.runs)
+    nodes = [_node(each, found.names, around) for each in times]
     durations = [run.duration for run in read.runs if run.duration is not None]
     report_warnings = list(read.warnings)
     total = sum(each.us for each in times)
@@ -284,14 +286,32 @@ def _run_us(durations: Sequence[float]) -> dict[str, float | None]:
     return {"median": whole(statistics.median(ordered)), "min": whole(ordered[0]), "p90": whole(p90)}
 
 
-def _node(each: Timing, names: Names) -> NodeTime:
+def _around(runs: Sequence[Run]) -> dict[str, Slice | None]:
+    """By name, the node in whose body a node runs; None where that is not always the same one."""
+    found: dict[str, Slice | None] = {}
+    for each in (each for run in runs for each in run.slices):
+        held = found.setdefault(each.name, each.parent)
+        if held is not each.parent and (held is None or each.parent is None or held.name != each.parent.name):
+            found[each.name] = None
+    return found
+
+
+def _node(each: Timing, names: Names, around: Mapping[str, Slice | None]) -> NodeTime:
+    """A node that is not known is of the module whose body it runs in: SequenceMap becomes a Loop of unnamed nodes."""
     named: Named | None = names.lookup(each.name, each.op_type)
     key = readable(each.name) if named is None else readable(named.key)
     us = whole(each.us)
-    if named is None or named.attribution is None:
-        return NodeTime(key, shown(each.op_type), None, us, each.provider, None, None)
-    told = named.attribution
-    return NodeTime(key, shown(each.op_type), told.path, us, each.provider, str(told.source), told.confidence)
+    told = None if named is None else named.attribution
+    if told is not None:
+        return NodeTime(key, shown(each.op_type), told.path, us, each.provider, str(told.source), told.confidence)
+    parent, depth = around.get(each.name), 0
+    while parent is not None and depth < _DEEPEST:
+        named = names.lookup(parent.name, parent.op_type)
+        if named is not None and named.attribution is not None:
+            path, share = named.attribution.path, named.attribution.confidence
+            return NodeTime(key, shown(each.op_type), path, us, each.provider, str(Source.INHERITED), share)
+        parent, depth = around.get(parent.name), depth + 1
+    return NodeTime(key, shown(each.op_type), None, us, each.provider, None, None)
 
 
 def _rows(model: Model, nodes: Sequence[NodeTime], modules: Sequence[Any]) -> list[ModuleRow]:

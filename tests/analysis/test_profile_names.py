@@ -77,3 +77,17 @@ def test_a_graph_of_constants_has_nothing_to_time(tmp_path, capsys):
         found = json.loads(out)
         assert (found["node_us"], found["attributed_share"], found["nodes"]) == (0, None, [])
         assert "no node was left to run" in err
+
+
+def test_unnamed_nodes_in_a_body_are_of_the_module_that_runs_it():
+    """onnxruntime makes a Loop of SequenceMap, with nodes of its own around the body's."""
+    text = f"""{HEAD} g (float[2,4] x) => (float[4,4] y) {{
+        ["/a/Relu"] h = Relu (x)
+        ["/a/SequenceConstruct"] s = SequenceConstruct (h, x)
+        ["/map/SequenceMap"] q = SequenceMap <body = l (float[2,4] e) => (float[2,4] f)
+            {{ ["/map/Neg"] f = Neg (e) }}> (s)
+        ["/a/ConcatFromSequence"] y = ConcatFromSequence <axis = 0> (q) }}"""
+    report = profile(from_proto(parser.parse_model(text)), runs=2, warmup=1).to_dict()
+    assert report["unattributed"] == [] and report["attributed_share"] == 1
+    inner = [node for node in report["nodes"] if node["op_type"] in ("SequenceAt", "SequenceInsert")]
+    assert inner and {(node["path"], node["source"]) for node in inner} == {("map", "inherited")}
