@@ -15,7 +15,9 @@ from modelexport.ir.text import shown
 from modelexport.passes.running.inputs import InputInfo, model_inputs
 
 # What quantisers append to the name of a value whose quantised and dequantised form stands for it.
-_SPELLED = re.compile(r"(?P<value>.+?)(?:_DequantizeLinear_Output|_DequantizeLinear(?:_\d+)?|_dequantized(?:_\d+)?)")
+_SPELLED = re.compile(
+    r"(?P<value>.+?)(?:_convert)?(?:_DequantizeLinear_Output|_DequantizeLinear|_dequantized)(?:_\d+)?"
+)
 
 
 def same_names(reference: Model, candidate: Model) -> dict[str, str]:
