@@ -42,7 +42,7 @@ class Evidence:
         watched: False where ``paths`` are records that no call confirms: scripted modules share scopes between methods
             of one type.
         functions: module paths by function and value, of an export with functions: those that a node runs as.
-        scripts: scripted modules that were run as one operator each, so that nothing tells the parts in them apart.
+        scripts: modules whose parts no record tells apart, such as scripted ones that were run as one operator each.
     """
 
     def __init__(

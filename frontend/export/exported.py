@@ -30,7 +30,7 @@ class Exported:
         called: modules that ran, some of them where no call can be watched.
         watched: whether ``paths`` are confirmed by module calls.
         functions: module paths by function and value: those that a node of a local function runs as.
-        scripts: scripted modules that were run as one operator each.
+        scripts: modules whose parts no record tells apart, such as scripted ones that were run as one operator each.
     """
 
     exporter: ExporterName

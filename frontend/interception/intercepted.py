@@ -184,7 +184,7 @@ class Intercepted:
             if self._scopes is None:
                 evidence = Evidence(paths, called, owners, scripts=scripted)
             else:
-                evidence = Evidence(paths, (*called, *scripted), owners, not scripted, functions)
+                evidence = Evidence(paths, (*called, *scripted), owners, not scripted, functions, self._scopes.closed)
             apply_scopes(graph, evidence)
         else:
             apply_scopes(graph, Evidence(paths))

@@ -9,8 +9,9 @@ exporter (plain Python attributes) for the time of one export:
 - ``_jit_pass_onnx_function_substitution`` inlines ``@torch.jit.script`` functions and drops the scope of the call.
 - ``_jit_pass_onnx_assign_scoped_names_for_node_and_value`` is the last pass before the file: there we read.
 
-Operators of forward hooks run outside the scope of their module. They are recognised by a stack frame in the node's
-source range: modules with hooks are called through a function whose name carries the module's number.
+Operators of forward hooks, and of a ``_call_impl`` of its own, run outside the scope of their module. They are
+recognised by a stack frame in the node's source range: modules with such are called through a function whose name
+carries the module's number.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ import torch
 
 from modelexport.frontend.torch.calls import Call, watch_calls
 from modelexport.frontend.torch.functions import MAIN, FunctionScopes
-from modelexport.frontend.trace.naming import ModuleNames
+from modelexport.frontend.trace.naming import ByIdentity, ModuleNames, has_forward
 
 _TOKEN = re.compile(r"(?:^|/)htp(\d+)::")
 _SCRIPT = re.compile(r"(?:^|/)htpscript(\d+)$")
@@ -42,6 +43,7 @@ class ScopeCapture:
     """Collects ``paths``: value name to module path, for every node output that the exporter knows a scope of.
 
     Of an export with functions it also collects ``functions``: by function and value the paths of all that run it.
+    ``closed`` are modules that torch gives no scope, and those around them, whose scope their operators have.
     ``missing`` names the hook points that this torch does not have; without the first two nothing is collected.
     """
 
@@ -50,8 +52,8 @@ class ScopeCapture:
         self.paths: dict[str, str] = {}
         self.functions: dict[str, dict[str, tuple[str, ...]]] = {}
         self.missing: list[str] = []
+        self.closed: tuple[str, ...] = ()
         self._modules = list(names.paths)
-        self._numbers = {module: number for number, module in enumerate(self._modules)}
         self._scopes: dict[str, str | None] = {}
         self._paths: list[str] = []  # by the number that stands for them in frames and scopes of ours
         self._path_numbers: dict[str, int] = {}
@@ -87,15 +89,29 @@ class ScopeCapture:
 
         known = torch.jit._trace._trace_module_map or {}
         if as_functions:  # functions are named after the class part: leave it alone
-            self._cut = FunctionScopes(self.names, known, self._frame_of if self._hooked else lambda _: None)
+            self._cut = FunctionScopes(
+                self.names, self._each(known), self._frame_of if self._hooked else lambda _: None
+            )
         else:
-            torch.jit._trace._trace_module_map = {
-                module: re.sub(r"^.*?::", f"htp{self._numbers[module]}::", scope, count=1)
-                if module in self._numbers
-                else scope
-                for module, scope in known.items()
-            }
+            found = self._each(known)
+            for number, module in enumerate(self._modules):
+                if module in found:
+                    found[module] = re.sub(r"^.*?::", f"htp{number}::", found[module], count=1)
+            torch.jit._trace._trace_module_map = found  # type: ignore[assignment]
         return result
+
+    def _each(self, known: Mapping[torch.nn.Module, str]) -> ByIdentity[str]:
+        """The scopes of all modules: torch lists one of several that compare equal, and finds the others by it."""
+        found: ByIdentity[str] = ByIdentity()
+        found.update(known)
+        found.update((module, known[module]) for module in self._modules if module in known)
+        paths = self.names.paths
+        lost = {
+            path for module in self._modules if module not in found and has_forward(module) for path in paths[module]
+        }
+        around = {self.names.listed_above(path, found) for path in lost}
+        self.closed = (*lost, *around)
+        return found
 
     def _inline_scripted(self, original: Call, graph: Any) -> Any:
         """Give the nodes of an inlined script function a scope that names the caller."""
@@ -240,7 +256,9 @@ def _named_frame(name: str) -> Call:
 
 
 def _has_hooks(module: torch.nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether operators may run in a call of ``module`` that are not in its scope: in hooks, or around them."""
+    own = "_call_impl" in module.__dict__ or type(module)._call_impl is not torch.nn.Module._call_impl
+    return own or bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _has_global_hooks() -> bool:

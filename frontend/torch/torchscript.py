@@ -73,7 +73,14 @@ def export_torchscript(
         without_own_frames(proto)
     scripted = scripted_modules(names_of_modules)
     exported = Exported(
-        "torchscript", proto, capture.paths, found, called=scripted, watched=not scripted, functions=capture.functions
+        "torchscript",
+        proto,
+        capture.paths,
+        found,
+        called=scripted,
+        watched=not scripted,
+        functions=capture.functions,
+        scripts=capture.closed,
     )
     if scopes and capture.missing:
         lost = "scopes" if {MAP_HOOK, NAME_HOOK} & {*capture.missing} else "scopes of script functions"

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from modelexport.ir.modules import Module, ModuleTable
 
+T = TypeVar("T")
 ALIAS_LIMIT = 20_000
 COMPILED = "_orig_mod"  # what torch.compile registers the module under that it wraps
+
+
+class ByIdentity(MutableMapping[torch.nn.Module, T]):
+    """A dict of modules, of which two that compare equal are two: a class may say what is equal."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[torch.nn.Module, T]] = {}
+
+    def __getitem__(self, module: torch.nn.Module) -> T:
+        return self._held[id(module)][1]
+
+    def __setitem__(self, module: torch.nn.Module, value: T) -> None:
+        self._held[id(module)] = (module, value)
+
+    def __delitem__(self, module: torch.nn.Module) -> None:
+        del self._held[id(module)]
+
+    def __contains__(self, module: object) -> bool:
+        return id(module) in self._held
+
+    def __iter__(self) -> Iterator[torch.nn.Module]:
+        return (module for module, _ in self._held.values())
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 class Frame(NamedTuple):
@@ -30,7 +56,7 @@ class ModuleNames:
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
         self.paths = module_paths(model)
-        self._used: dict[tuple[torch.nn.Module, str], str] = {}
+        self._used: dict[tuple[int, str], str] = {}
         self._by_path: dict[str, torch.nn.Module] | None = None
 
     def first(self, module: torch.nn.Module) -> str | None:
@@ -50,7 +76,7 @@ class ModuleNames:
             return None
         if len(names) == 1:
             return names[0]
-        key = (module, caller)
+        key = (id(module), caller)
         found = self._used.get(key)
         if found is None:
             below = f"{caller}." if caller else ""
@@ -76,6 +102,14 @@ class ModuleNames:
             self._by_path = {name: module for module, names in self.paths.items() for name in names}
         return self._by_path.get(path)
 
+    def listed_above(self, path: str, listed: Container[torch.nn.Module]) -> str:
+        """The nearest module above ``path`` that is in ``listed``."""
+        while path:
+            path = path.rpartition(".")[0]
+            if self.at(path) in listed:
+                break
+        return path
+
     def of_names(self, names: Iterable[str]) -> str | None:
         """The path of the innermost of modules that are given by any of their names, outermost first.
 
@@ -99,12 +133,12 @@ def scripted_modules(names: ModuleNames) -> tuple[str, ...]:
     )
 
 
-def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
+def module_paths(model: torch.nn.Module) -> ByIdentity[list[str]]:
     """Every module with all its dotted paths, in the order of ``named_modules()``, whose name for it comes first.
 
     A path never passes an instance twice. After 20 000 further names each module only gets its first.
     """
-    found: dict[torch.nn.Module, list[str]] = {}
+    found: ByIdentity[list[str]] = ByIdentity()
     stack: list[tuple[torch.nn.Module, str, frozenset[int]]] = [(model, "", frozenset())]
     budget = ALIAS_LIMIT
     while stack:

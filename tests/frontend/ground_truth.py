@@ -237,8 +237,8 @@ def compared(model: torch.nn.Module, example: Any, path: Path) -> Comparison:
         if len(made_by) == 1 and any(_same(values.get(other), value) for other in inputs):
             # A value that is passed on: whoever has it in another shape may have been who passed it.
             made_by |= makers(value.ravel(), by_size.get(value.size, []))
-        if len(made_by) == 1 and op_type in ("Conv", "ConvTranspose") and made_by <= norms:
-            made_by = {path for path in calls if f"{path}.weight" == inputs[1]}  # folded: it is the convolution's
+        if len(made_by) == 1 and op_type in ("Conv", "ConvTranspose", "Gemm") and made_by <= norms:
+            made_by = {path for path in calls if f"{path}.weight" == inputs[1]}  # folded: it is that of the weight
         if len(made_by) == 1:
             decide(found, op_type, output, said[output], tuple(made_by))
     return found

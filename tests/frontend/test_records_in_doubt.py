@@ -1,6 +1,7 @@
 """What no call confirms is held against the holders of the weights; what they don't decide is in doubt."""
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -117,3 +118,36 @@ def test_traced_parts_of_a_model(export: str, tmp_path: Path) -> None:
         assert (confidence <= 0.5) == (operator == "Tanh" and path.startswith("pair.")), (path, rule)
     calls = {module.path: module.calls for module in tagged_model(file, "model").modules}
     assert calls["pair.first"] == calls["pair.norm"] == 1 and calls["unused.first"] == calls["unused"] == 0
+
+
+class Alike(Block):
+    """Any two compare equal: torch lists one of them, and gives the other its name and its parts none."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Tripled(Block):
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        return 3 * super()._call_impl(*args, **kwargs)
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_modules_that_compare_equal_are_two(exporter: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x, file = nn.Sequential(Alike(), Alike(), Block()).eval(), torch.randn(2, 4), tmp_path / "m.onnx"
+    HierarchyExporter(exporter=exporter).export(model, x, file)
+    inside = [f"{at}.{part}" for at in range(3) for part in ("dense", "squash")]
+    for (_, path, _, confidence), right in zip(rows(file), inside, strict=True):
+        assert path == right or (path == "1" and confidence <= 0.5)
+    assert [path for operator, path, _, _ in rows(file) if operator == "Gemm"] == inside[::2]
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_what_runs_around_forward_in_a_call_is_the_modules(exporter: Any, tmp_path: Path) -> None:
+    model, file = nn.Sequential(Tripled(), Block()).eval(), tmp_path / "m.onnx"
+    HierarchyExporter(exporter=exporter).export(model, torch.randn(2, 4), file)
+    assert [path for operator, path, _, _ in rows(file) if operator == "Mul"] == ["0"]
