@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 import onnx
-import onnx.shape_inference
 
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.ir.proto.inference import inferred_copy
 from modelexport.ir.scope import Scope
 from modelexport.ir.text import text
 from modelexport.passes.partition.value_types import without_weights
@@ -90,9 +90,8 @@ def inferred_types(model: Model) -> dict[str, str]:
     silent = any(value and value not in told for node in graph.nodes for value in node.outputs)
     if not silent or len(graph) > INFERRED:
         return {}
-    try:
-        found = onnx.shape_inference.infer_shapes(without_weights(assemble(model)), data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
+    found, _ = inferred_copy(without_weights(assemble(model)))
+    if found is None:
         return {}
     return {text(value.name): described for value in found.graph.value_info if (described := type_text(value.type))}
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 import onnx
-import onnx.shape_inference
 
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
+from modelexport.ir.proto.inference import inferred_copy
 from modelexport.ir.text import shown, text
 
 _SMALL = 1024  # elements up to which inference may need an initializer's values: shapes, axes, repeats
@@ -68,10 +68,9 @@ class ValueTypes:
         if self._inferred:
             return
         self._inferred = True
-        try:
-            result = onnx.shape_inference.infer_shapes(without_weights(self._source), data_prop=True)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as error:
-            self._model.warnings.append(f"onnx's shape inference failed: {str(error).strip().splitlines()[0][:200]}")
+        result, problem = inferred_copy(without_weights(self._source))
+        if result is None:
+            self._model.warnings.append(problem)
             return
         self._learn(result.graph.value_info)
         self._learn(result.graph.output)

@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from modelexport.ir.proto.building import body_protos
+from modelexport.ir.proto.inference import inferred_copy
 from modelexport.passes.running.values import NO_TENSOR, Execution, Value
 
 _UNKNOWN = Value(0, None)
@@ -323,10 +324,5 @@ def inferred(proto: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> tu
             entry.type.tensor_type.shape.SetInParent()
             for size in sizes[entry.name]:
                 shape.dim.add(dim_value=size)
-    problem = ""
-    for data_prop in (True, False):
-        try:
-            return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop), ""
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
-            problem = f"onnx's shape inference failed: {' '.join(str(error).split())[:200]}"
-    return None, problem
+    found, problem = inferred_copy(proto)
+    return (found, problem) if found is not None else inferred_copy(proto, data_prop=False)
