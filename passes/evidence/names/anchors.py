@@ -15,6 +15,9 @@ from modelexport.passes.evidence.names.slots import controls
 INITIALIZER, SHARED, FUNCTIONAL = "initializer-name", "initializer-shared", "initializer-parent"
 SEVERAL = "initializer-several"
 _SCALING = ("Mul", "Sub", "Div")  # of a weight by its scale and zero point
+# What is made of a weight alone, whatever says how: torch.export puts the gates of a recurrent layer in ONNX's order by
+# bounds that it computes. Worth 11 points of stripped graphs on stacked, 12 on speech and reader, 4 on recurrent.
+_FORMED = frozenset(("Expand", "Reshape", "Slice", "Squeeze", "Unsqueeze"))
 _LOOKED_THROUGH = 64  # values between a node and its weight: casts, transposes, dequantisation
 
 
@@ -40,7 +43,8 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
         owners = [constant[value] for value in inputs if constant.get(value) and value not in hows]
         kind = category(node.op_type)
         carries = kind in CARRIERS or node.op_type in _SCALING
-        if inputs and carries and all(value in constant for value in inputs):
+        formed = node.op_type in _FORMED and node.inputs[0] in constant  # maybe as a computed shape says
+        if inputs and carries and (formed or all(value in constant for value in inputs)):
             # An unnamed copy of a parameter that others read too is of an equal parameter that was merged into it.
             chief = "" if node.op_type == "Identity" and len(graph.consumers(inputs[0])) > 1 else _chief(owners)
             constant.update((value, owner.get(value, chief)) for value in node.outputs if value)
