@@ -17,18 +17,16 @@ Guess = tuple[str, Situation, bool]  # architecture, situation, whether the tag 
 Model = dict[str, Any]
 SETTINGS = {
     "objective": "binary",
-    "num_leaves": 8,
-    "learning_rate": 0.15,
-    "min_data_in_leaf": 500,
-    "lambda_l2": 200.0,
-    "max_bin": 63,
+    "num_leaves": 12,
+    "learning_rate": 0.2,
+    "min_data_in_leaf": 200,
+    "lambda_l2": 100.0,
     "num_threads": 2,
     "deterministic": True,
     "seed": 1,
     "verbosity": -1,
 }
-TREES = 60
-_EVEN = 0.5  # 0: each guess weighs the same; 1: each architecture
+TREES = 300
 _STEPS = 25  # of Newton's method, which needs about 6
 
 
@@ -40,17 +38,14 @@ def situation(fields: Sequence[Any]) -> Situation:
 
 def fit(guesses: Sequence[Guess]) -> Model:
     """Levels of names and trees, as ``confidence.json`` keeps them."""
-    sizes = collections.Counter(model for model, _, _ in guesses)
-    mean = len(guesses) / len(sizes)
-    weigh = {model: (mean / size) ** _EVEN for model, size in sizes.items()}
-    counts: dict[Situation, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
-    for model, where, right in guesses:
-        counts[where][right] += weigh[model]
+    counts: dict[Situation, list[int]] = collections.defaultdict(lambda: [0, 0])
+    for _, where, right in guesses:
+        counts[where][right] += 1
     levels = _levels(guesses)
     wheres = list(counts)
     features = np.array([numbers(where, levels) for where in wheres for _ in (0, 1)])
     rights = np.array([right for _ in wheres for right in (0, 1)])
-    weights = np.array([counts[where][right] for where in wheres for right in (0, 1)])
+    weights = np.array([counts[where][right] for where in wheres for right in (0, 1)], dtype=float)
     held = weights > 0
     data = lightgbm.Dataset(features[held], rights[held], weight=weights[held])
     booster = lightgbm.train(SETTINGS, data, TREES)
@@ -80,11 +75,19 @@ def platt(odds: Sequence[float], rights: Sequence[bool], groups: Sequence[str]) 
     weight = np.array([len(groups) / len(sizes) / sizes[group] for group in groups])
     found = np.array([1.0, 0.0])
     design = np.stack([x, np.ones_like(x)], 1)
+
+    def loss(at: np.ndarray) -> float:
+        scores = design @ at
+        return float((weight * (np.logaddexp(0, scores) - y * scores)).sum())
+
     for _ in range(_STEPS):
-        share = 1 / (1 + np.exp(-design @ found))
+        share = 1 / (1 + np.exp(-np.clip(design @ found, -500, 500)))
         gradient = design.T @ (weight * (y - share))
         hessian = (design * (weight * share * (1 - share))[:, None]).T @ design + 1e-6 * np.eye(2)
-        found = found + np.linalg.solve(hessian, gradient)
+        step = np.linalg.solve(hessian, gradient)
+        while loss(found + step) > loss(found) and np.abs(step).max() > 1e-9:  # a whole step may lead away
+            step = step / 2
+        found = found + step
     return float(found[0]), float(found[1])
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -188,6 +189,9 @@ def test_odds_are_scaled_to_what_is_left_out(bench):
     slope, shift = boosting.platt([2.0] * 1000 + [-2.0] * 1000, rights, ["a"] * 2000)
     assert abs(slope - 0.42) < 0.01 and abs(shift) < 0.01
     found = [2.0] * 1000 + [-2.0] * 1000 + [2.0] * 10 + [-2.0] * 10
+    sure = [12.0, -12.0] * 500  # far too sure: a whole step of Newton's method leads away
+    slope, shift = boosting.platt(sure, [at % 10 not in (2, 5, 7) for at in range(1000)], ["a"] * 1000)
+    assert np.isfinite([slope, shift]).all() and abs(slope) < 1 and abs(shift) < 2
     small = boosting.platt(found, [*rights, *[True] * 10, *[False] * 10], ["a"] * 2000 + ["b"] * 20)
     assert small[0] > 0.6  # an architecture of few nodes weighs as much as another
     model = {"levels": {}, "trees": [[0, 1.0, -1.0, 3.0], 0.5]}
