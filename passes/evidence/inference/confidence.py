@@ -33,7 +33,6 @@ CHOSEN: dict[str, float] = {
     "consumers": 0.55,
     "flattened-product": 0.98,
     "initializer-several": 0.5,
-    "missing-number": 0.8,
     "namespace": 0.6,
     "namespace-scopes": 0.98,
     "nearest-ancestor": 0.3,
