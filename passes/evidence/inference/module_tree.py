@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 from modelexport.ir.modules import ModuleTable
 
+_MISSING = (
+    4  # so many items without parameters may follow each other: a norm that was folded, activation, pool, dropout
+)
+
 
 class ModuleTree:
     """Paths of modules with what can be said of each without a trace.
@@ -70,8 +74,9 @@ class ModuleTree:
             return []
         head = ".".join(one[:shared])
         known = self._children.get(head, ())
-        numbers = [str(number) for number in range(int(one[shared]) + 1, min(int(other[shared]), int(one[shared]) + 9))]
-        if any(number in known for number in numbers):
+        first, last = int(one[shared]) + 1, int(other[shared])
+        numbers = [str(number) for number in range(first, min(last, first + _MISSING + 1))]
+        if len(numbers) > _MISSING or any(number in known for number in numbers):
             return []
         return [f"{head}.{number}" if head else number for number in numbers]
 
