@@ -41,8 +41,8 @@ CHOSEN: dict[str, float] = {
     "norm-order": 0.2,
     "onnxscript-name-scopes": 0.98,
     "owner": 0.95,
-    "recurrent": 0.2,
-    "recurrent-scope": 0.5,
+    "recurrent": 0.01,  # what the module is called can't be known: 0 of 1434 in graphs without names
+    "recurrent-scope": 0.3,  # right where an exporter names what it moves, 0 of 132 elsewhere
     "reference-prefix": 0.9,
     "scheme-jax": 0.97,
     "scheme-jax-helper": 0.5,
