@@ -54,30 +54,32 @@ def in_training(module: torch.nn.Module) -> bool | None:
 
 @contextmanager
 def kept_model(model: torch.nn.Module) -> Iterator[None]:
-    """Put training flags, forward hooks and an instance's own ``forward`` back afterwards, module by module.
+    """Put training flags and an instance's own ``forward`` back afterwards, and take torch's own hooks away.
 
     torch itself gives all modules the root's training flag back, and ``export_modules_as_functions`` leaves hooks.
+    Hooks that a model makes while it runs stay: it may know that it has them.
     """
-    kept = [
-        (module, in_training(module), dict(module._forward_hooks), dict(module._forward_pre_hooks))
-        for module in model.modules()
-    ]
+    kept = [(module, in_training(module)) for module in model.modules()]
     forward = model.__dict__.get("forward")
     try:
         yield
     finally:
-        for module, training, hooks, pre_hooks in kept:
+        for module, training in kept:
             if in_training(module) is not training:
                 module.training = bool(training)
-            for own, before in ((module._forward_hooks, hooks), (module._forward_pre_hooks, pre_hooks)):
-                for key in own.keys() - before.keys():
-                    del own[key]
+            for hooks in (module._forward_hooks, module._forward_pre_hooks):
+                for key in [key for key, hook in hooks.items() if _is_of_exporter(hook)]:
+                    del hooks[key]
             module.__dict__.pop("_onnx_attrs", None)
         if model.__dict__.get("forward") is not forward:
             if forward is None:
                 del model.__dict__["forward"]
             else:
                 model.__dict__["forward"] = forward
+
+
+def _is_of_exporter(hook: object) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("torch.onnx.")
 
 
 @contextmanager

@@ -149,6 +149,20 @@ def first_call_differs() -> Built:
 
 
 @kind
+def hooks_made_on_the_way() -> Built:
+    """As transformers does where a model records what its layers return."""
+
+    def run(self: Any, x: Tensor) -> Tensor:
+        if not self.has_hooks:
+            self.has_hooks = True
+            self.fc.register_forward_hook(lambda module, args, output: output * 2)
+            self.fc.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+        return self.fc(x)
+
+    return _Of(run, has_hooks=False), (x(),)
+
+
+@kind
 def hook_that_counts() -> Built:
     model = _Of(lambda self, x: self.fc(x))
     calls: list[int] = []

@@ -41,6 +41,7 @@ EXPORTERS = ["torchscript", "dynamo"]
 _COUNTED = re.compile(r"(?<=<eval_with_key>)\.\d+")  # torch counts the modules it makes in a process
 ODD = ["fake_buffer", "mute_attributes", "sealed_modules", "containers_that_change", "failing_after_changes"]
 QUICK = ["grown_cache", "counter", "lazily_made_table", "random_draw", "hook_that_counts", "renormalised_embedding"]
+QUICK += ["hooks_made_on_the_way"]
 
 
 def left(model: nn.Module, inputs: Any) -> list[Any]:
