@@ -19,6 +19,7 @@ import torch
 
 Call = Callable[..., Any]
 Around = Callable[[torch.nn.Module, Call, tuple[Any, ...], dict[str, Any]], Any]
+Wants = Callable[[torch.nn.Module], bool]
 Listener = Callable[[torch.nn.Module, types.FrameType], None]
 """Told that a module is about to be called, and by which frame. It must neither raise nor keep the frame."""
 
@@ -38,7 +39,7 @@ class _Active(threading.local):
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self.arounds: list[Around] = []
+        self.arounds: list[tuple[Around, Wants]] = []
 
 
 _active = _Active()
@@ -57,15 +58,16 @@ class _CallPoint:
             return self.original
         if _active.listeners:
             _tell(module, sys._getframe(1))
-        if _active.arounds:
+        if _around(module) is not None:
             return types.MethodType(self.call_around, module)
         return types.MethodType(self.original, module)
 
     def call_around(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """The call with the innermost of the thread's arounds around it."""
-        if not _active.arounds:
+        """The call with the innermost of the thread's arounds around it that want it."""
+        around = _around(module)
+        if around is None:
             return self.original(module, *args, **kwargs)
-        return _active.arounds[-1](module, self.original, args, kwargs)
+        return around(module, self.original, args, kwargs)
 
     def called_by_fx(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         """What torch.fx calls while it traces; by then its own function stands at ``torch.nn.Module.__call__``."""
@@ -93,19 +95,24 @@ def heard_calls(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def watch_calls(around: Around) -> Iterator[None]:
-    """Let ``around(module, proceed, args, kwargs)`` stand around every module call of this thread.
+def watch_calls(around: Around, wants: Wants = lambda module: True) -> Iterator[None]:
+    """Let ``around(module, proceed, args, kwargs)`` stand around every module call of this thread that it ``wants``.
 
+    ``wants`` is asked at each call, and the others have no frame of ours on their stack.
     ``proceed(module, *args, **kwargs)`` is the call itself with its hooks, so operators of forward hooks are inside it.
     Other threads are not affected. The class attribute is put back when the last user leaves.
     """
     _enter()
-    _active.arounds.append(around)
+    _active.arounds.append((around, wants))
     try:
         yield
     finally:
         _active.arounds.pop()
         _leave()
+
+
+def _around(module: torch.nn.Module) -> Around | None:
+    return next((around for around, wants in reversed(_active.arounds) if wants(module)), None)
 
 
 def _tell(module: torch.nn.Module, frame: types.FrameType) -> None:

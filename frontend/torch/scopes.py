@@ -17,6 +17,7 @@ carries the module's number.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ import torch
 from modelexport.frontend.torch.calls import Call, watch_calls
 from modelexport.frontend.torch.functions import MAIN, FunctionScopes
 from modelexport.frontend.trace.naming import ByIdentity, ModuleNames, has_forward
+from modelexport.frontend.trace.watching import running
 
 _TOKEN = re.compile(r"(?:^|/)htp(\d+)::")
 _SCRIPT = re.compile(r"(?:^|/)htpscript(\d+)$")
@@ -57,9 +59,7 @@ class ScopeCapture:
         self._scopes: dict[str, str | None] = {}
         self._paths: list[str] = []  # by the number that stands for them in frames and scopes of ours
         self._path_numbers: dict[str, int] = {}
-        self._hooked = _has_global_hooks() or any(map(_has_hooks, self._modules))
-        self._frames: dict[str, Call] = {}
-        self._stack = [""]
+        self._frames: dict[str, Call] = {}  # of calls with hooks, which may be made while the model runs
         self._cut: FunctionScopes | None = None
 
     @contextmanager
@@ -74,8 +74,7 @@ class ScopeCapture:
                 stack.enter_context(replaced(torch._C, NAME_HOOK, self._read_scopes))
                 if has_point(torch._C, SCRIPT_HOOK):
                     stack.enter_context(replaced(torch._C, SCRIPT_HOOK, self._inline_scripted))
-                if self._hooked:
-                    stack.enter_context(watch_calls(self._framed))
+                stack.enter_context(watch_calls(self._framed, _has_hooks))
             self.missing = [
                 name
                 for owner, name in ((utils, MAP_HOOK), (torch._C, NAME_HOOK), (torch._C, SCRIPT_HOOK))
@@ -89,9 +88,7 @@ class ScopeCapture:
 
         known = torch.jit._trace._trace_module_map or {}
         if as_functions:  # functions are named after the class part: leave it alone
-            self._cut = FunctionScopes(
-                self.names, self._each(known), self._frame_of if self._hooked else lambda _: None
-            )
+            self._cut = FunctionScopes(self.names, self._each(known), self._frame_of)
         else:
             found = self._each(known)
             for number, module in enumerate(self._modules):
@@ -149,7 +146,7 @@ class ScopeCapture:
                     blank = graph.create("prim::htp_blank", [], 0)
                 node.copyMetadata(blank)
                 continue
-            path = self._frame_of(node) if self._hooked else None
+            path = self._frame_of(node)
             if path is None:
                 path = self._path(scope)
             if path is not None:
@@ -163,22 +160,18 @@ class ScopeCapture:
         return result
 
     def _framed(self, module: torch.nn.Module, proceed: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        path = self.names.called(module, self._stack[-1])
+        path = self.names.called(module, self.names.of_stack(running(sys._getframe())))
         if path is None:
             return proceed(module, *args, **kwargs)
-        self._stack.append(path)
-        try:
-            if not (_has_hooks(module) or _has_global_hooks()):
-                return proceed(module, *args, **kwargs)
-            frame = self._frames.get(path)
-            if frame is None:
-                frame = self._frames[path] = _named_frame(f"htp_call_{self._path_number(path)}")
-            return frame(proceed, module, args, kwargs)
-        finally:
-            self._stack.pop()
+        frame = self._frames.get(path)
+        if frame is None:
+            frame = self._frames[path] = _named_frame(f"htp_call_{self._path_number(path)}")
+        return frame(proceed, module, args, kwargs)
 
     def _frame_of(self, node: Any) -> str | None:
         """Path of the module whose hook made the node; None when its forward did."""
+        if not self._frames:
+            return None
         for line in node.sourceRange().splitlines():  # innermost frame first
             match = _FRAME.search(line)
             if match:
@@ -257,8 +250,9 @@ def _named_frame(name: str) -> Call:
 
 def _has_hooks(module: torch.nn.Module) -> bool:
     """Whether operators may run in a call of ``module`` that are not in its scope: in hooks, or around them."""
-    own = "_call_impl" in module.__dict__ or type(module)._call_impl is not torch.nn.Module._call_impl
-    return own or bool(module._forward_hooks or module._forward_pre_hooks)
+    if module._forward_hooks or module._forward_pre_hooks or _has_global_hooks():
+        return True
+    return "_call_impl" in module.__dict__ or type(module)._call_impl is not torch.nn.Module._call_impl
 
 
 def _has_global_hooks() -> bool:

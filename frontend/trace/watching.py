@@ -114,7 +114,7 @@ class Watch:
 
     def began(self, module: torch.nn.Module, frame: types.FrameType) -> None:
         """A listener for ``heard_calls``."""
-        callers = _callers(frame)
+        callers = running(frame)
         kept = 0
         while kept < min(len(callers), len(self._open)) and self._open[kept].module is callers[kept]:
             kept += 1
@@ -199,7 +199,7 @@ def _is_compiled(module: torch.nn.Module) -> bool:
     return compiled is not None and isinstance(module, compiled.OptimizedModule)
 
 
-def _callers(frame: types.FrameType | None) -> list[torch.nn.Module]:
+def running(frame: types.FrameType | None) -> list[torch.nn.Module]:
     """The modules whose calls are running, outermost first; compiled ones once."""
     found: list[torch.nn.Module] = []
     inner: torch.nn.Module | None = None

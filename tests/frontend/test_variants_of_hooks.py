@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modelexport import HierarchyExporter
+from modelexport import HierarchyExporter, tagging
 from modelexport.frontend.trace.value_trace import write_trace
 from modelexport.ir import load_model, save_model
 from modelexport.passes import PassManager
@@ -133,3 +133,44 @@ def paths(file: Path) -> list[str]:
     """Paths in file order: numbers that torch counts up are in some names."""
     nodes = onnx.load(file).graph.node
     return [next(entry.value for entry in node.metadata_props if entry.key == "htp.path") for node in nodes]
+
+
+class Late(nn.Module):
+    """Hooks a part that two holders share, before the export or in its own forward."""
+
+    def __init__(self, early: bool) -> None:
+        super().__init__()
+        part = nn.Linear(WIDTH, WIDTH)
+        self.first, self.second = Block([part], True), Block([part, nn.ReLU()], False)
+        self.is_hooked = False
+        if early:
+            self.hook()
+
+    def hook(self) -> None:
+        self.is_hooked = True
+        self.first.parts[0].register_forward_hook(lambda module, args, output: output.tanh())
+        self.second.register_forward_pre_hook(lambda module, args: (args[0] - 1,))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.is_hooked:
+            self.hook()
+        return self.second(self.first(x)).sigmoid()
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("early", [False, True])
+def test_hooks_made_while_the_model_runs(early: bool, exporter: Any, tmp_path: Path) -> None:
+    HierarchyExporter(exporter=exporter).export(Late(early).eval(), torch.ones(2, WIDTH), tmp_path / "m.onnx")
+    torch._dynamo.reset()
+    with tagging():
+        torch.onnx.export(
+            Late(early).eval(), (torch.ones(2, WIDTH),), tmp_path / "t.onnx", dynamo=exporter == "dynamo", verbose=False
+        )
+    for file in ("m.onnx", "t.onnx"):
+        found = {}
+        for node in load_model(tmp_path / file).main.nodes:
+            found.setdefault(node.op_type, set()).add(node.metadata["htp.path"])
+        assert found["Tanh"] == found["Gemm"] == {"first.parts.0", "second.parts.0"}
+        assert (found["Sub"], found["Relu"], found["Add"], found["Sigmoid"]) == (
+            {"second"}, {"second.parts.1"}, {"first"}, {""}
+        )  # fmt: skip
