@@ -64,7 +64,7 @@ def test_a_fault_before_such_an_activation_is_found(files) -> None:
     file, target, x = files
     proto = onnx.load(target)
     scale = next(tensor for tensor in proto.graph.initializer if tensor.name == "second_scale")
-    scale.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(scale), scale.name))
+    scale.CopyFrom(numpy_helper.from_array(np.float32(2) * numpy_helper.to_array(scale), scale.name))
     onnx.save(proto, target)
     found = compare_values(file, target, inputs={"x": x})
     assert found.first is not None
