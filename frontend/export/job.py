@@ -300,7 +300,7 @@ def _check_modules(model: torch.nn.Module) -> None:
     try:
         for _module in model.modules():
             pass
-    except Exception as error:
+    except Exception as error:  # a class may list its children as it likes; it is chained and told
         raise ExportError(f"{type(model).__name__}: its modules can't be listed: {first_line(error)}") from error
 
 

@@ -205,6 +205,8 @@ def _carried(node: Node) -> tuple[Record, Mapping[str, str]] | None:
 def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Sequence[str]) -> list[Part]:
     """One part for all digests whose tags can be those of one model, such as a decoder with its cache and without."""
     groups: list[tuple[set[str], str, dict[str, str]]] = []
+    if not tags and not lost:
+        return []
     carried = {node: held for node in model.nodes() if (held := _carried(node)) is not None}
     bearers: dict[str, list[Node]] = {digest: [] for digest in (*tags, *lost)}
     for node, (_, said) in carried.items():
