@@ -224,7 +224,11 @@ def unanimous(proto: onnx.ModelProto, truth: dict[str, str | None]) -> dict[str,
 
 
 def after_optimiser(before: onnx.ModelProto, after: onnx.ModelProto, truth: dict[str, str]) -> dict[str, str]:
-    """Truth of an optimised graph: that of the surviving output name, where the node's name does not say otherwise."""
+    """Truth of an optimised graph: that of the surviving output name, where the node's name does not say otherwise.
+
+    A product that onnxruntime fused with its activation is called ``fused /fc/Gemm`` after the product. Where its
+    output has no scope in its name, as an output of the graph, that name is the only record: the node is the product's.
+    """
     by_node = {node.name: truth.get(node.output[0]) for node in nodes_of(before.graph) if node.name}
     kept = {}
     for node in nodes_of(after.graph):
@@ -232,6 +236,8 @@ def after_optimiser(before: onnx.ModelProto, after: onnx.ModelProto, truth: dict
             continue
         path = truth.get(node.output[0])
         named = by_node.get(node.name)
+        if node.name.startswith("fused /") and not node.output[0].startswith("/"):
+            path = by_node.get(node.name.removeprefix("fused "))
         if path is not None and (named is None or named == path):
             kept[node.output[0]] = path
     return kept

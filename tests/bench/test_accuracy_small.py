@@ -126,6 +126,27 @@ def test_the_shipped_confidences_are_written_as_they_are_read(bench, tmp_path, m
     assert json.loads((tmp_path / "again.json").read_text()) == shipped
 
 
+def test_the_truth_of_a_product_that_was_fused_with_its_activation(bench):
+    """The output's module, but where only the name of the node says anything, the product's."""
+    before = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2,2] x, float[2,2] w) => (float[2,2] y) {
+          ["/a/Gemm"] "/a/Gemm_output_0" = Gemm (x, w)
+          ["/act/Relu"] "/act/Relu_output_0" = Relu ("/a/Gemm_output_0")
+          ["/b/Gemm"] "/b/Gemm_output_0" = Gemm ("/act/Relu_output_0", w)
+          ["/out/Tanh"] y = Tanh ("/b/Gemm_output_0")
+        }""")
+    after = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[2,2] x, float[2,2] w) => (float[2,2] y) {
+          ["fused /a/Gemm"] "/act/Relu_output_0" = com.microsoft.FusedGemm (x, w)
+          ["fused /b/Gemm"] y = com.microsoft.FusedGemm ("/act/Relu_output_0", w)
+        }""")
+    known = {"/a/Gemm_output_0": "a", "/act/Relu_output_0": "act", "/b/Gemm_output_0": "b", "y": "out"}
+    assert bench["truth"].after_optimiser(before, after, known) == {"/act/Relu_output_0": "act", "y": "b"}
+    after.graph.node[0].name = "/a/Gemm"  # a whole name that speaks against the output
+    after.graph.node[1].name = "/out/Tanh"
+    assert bench["truth"].after_optimiser(before, after, known) == {"y": "out"}
+
+
 def test_similarity(bench):
     similarity = bench["run"].similarity
     assert similarity("a.b", "a.b") == 1 and similarity("", "a") == 0.5 and similarity("a.b", "a.c") == 2 / 3
