@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from json.encoder import encode_basestring_ascii
 from typing import ClassVar, Literal, Self
 
 from modelexport.ir.attribution import Attribution
@@ -77,6 +78,7 @@ class _Writer:
     def go(self) -> PassResult:
         changed = 0
         in_metadata, in_doc = self.options.carrier != "doc-string", self.options.carrier != "metadata"
+        bare: tuple[str, ...] | None = None  # a list of keys without ours: nodes with equal ones share it
         for graph in self.model.graphs():
             for node in graph.nodes:
                 attribution = node.attribution
@@ -90,7 +92,10 @@ class _Writer:
                         own = self.said[said] = self._own(attribution)
                     self.own[id(attribution)] = own
                 proto = node.proto
-                if self.same_for_all_operators and node.patch is None and not node.has_metadata(_LOOKED_AT):
+                keys = node.source_keys()
+                if keys is not bare and _LOOKED_AT.isdisjoint(keys):
+                    bare = keys
+                if keys is bare and node.patch is None and self.same_for_all_operators:
                     patch = self.plain.get(id(own))
                     if patch is None:
                         patch = self.plain[id(own)] = self._patch(node, attribution, own, {}, in_metadata)
@@ -168,23 +173,24 @@ class _Writer:
         rows: list[list[object]] = [
             [m.path, m.cls, self.full_tags[m.path], m.calls, m.same_as, m.parameters] for m in modules
         ]
-        nodes: list[list[object]] = []
-        tails: dict[int, list[object]] = {}
+        nodes: list[str] = []  # JSON of each row: far less to make than lists of lists
+        tails: dict[int, str] = {}
         for graph in self.model.graphs():
-            scope = graph.scope
+            scope = encode_basestring_ascii(graph.scope)
             for node in graph.nodes:
                 attribution = node.attribution
                 if attribution is None:
                     continue
                 tail = tails.get(id(attribution))
                 if tail is None:
+                    source, rule = map(encode_basestring_ascii, (str(attribution.source), attribution.rule))
                     share = round(attribution.confidence, 2)
-                    tail = [index[attribution.path], str(attribution.source), attribution.rule, share]
-                    tails[id(attribution)] = tail
+                    tail = tails[id(attribution)] = f"{index[attribution.path]},{source},{rule},{share!r}]"
                 outputs = node.outputs
                 output = outputs[0] if outputs and outputs[0] else node.first_output
-                nodes.append([scope, node.name or embedded_tags.label_of(node), output, *tail])
-        return embedded_tags.pack("modules", rows, self.model.main.name), embedded_tags.pack("nodes", nodes)
+                name = node.name or embedded_tags.label_of(node)
+                nodes.append(f"[{scope},{encode_basestring_ascii(name)},{encode_basestring_ascii(output)},{tail}")
+        return embedded_tags.pack("modules", rows, self.model.main.name), embedded_tags.pack_written("nodes", nodes)
 
 
 def _write_doc(node: Node, own: Mapping[str, str] | None) -> bool:

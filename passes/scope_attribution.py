@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, Tables, tag_in_doc
-from modelexport.ir.io.merged_tags import parts_of
+from modelexport.ir.io.merged_tags import carriers, parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
 from modelexport.ir.modules.module import is_path
@@ -26,15 +26,9 @@ from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
 from modelexport.passes.evidence.names.prefixes import Prefixes
 from modelexport.passes.evidence.names.schemes.reading import Reading
+from modelexport.passes.evidence.names.scoped import BY_NAME, BY_VALUE, ScopedNodes
 from modelexport.passes.evidence.names.scopes import ScopeWalk
-from modelexport.passes.evidence.records.node_names import (
-    is_whole,
-    name_decides,
-    operator_of_name,
-    plain_scope,
-    scope_of_name,
-    scope_of_value,
-)
+from modelexport.passes.evidence.records.node_names import name_decides
 from modelexport.passes.evidence.records.owners import widen_owners
 from modelexport.passes.evidence.records.reference_index import cast_from, made_of
 from modelexport.passes.evidence.records.torch_metadata import (
@@ -53,7 +47,7 @@ _SCOPES_PER_NODE = 4  # more than any exporter makes
 _READ = frozenset((*embedded_tags.NODE_KEYS, NAME_SCOPES, SCRIPT_SCOPES, NAMESPACE, WINML_TAG))
 _NOTHING: Mapping[str, str] = {}
 _IN_DOC = "doc_string"
-_BY_NAME, _BY_VALUE, _FUSED, _COUNTED = "node-name", "output-name", "fused-name", "call-number"
+_COUNTED = "call-number"
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,6 @@ class _Run:
         self.damaged: Counter[str] = Counter()
         self.exact = len(model.modules) > 0 and all(module.cls for module in model.modules)
         self.prefixes = Prefixes.of(model)
-        self.prefixed = bool(self.prefixes)
         self.parameters = ParameterIndex.of(model)
         self.weights = Weights(model)
         self.initializers = {*self.parameters.owner, *(name for graph in model.graphs() for name in graph.initializers)}
@@ -111,16 +104,25 @@ class _Run:
         self.tabled = tables is not None  # then every module that was seen is in the table
         # A tool made the nodes of a tagged file that have no tag of their own: no exporter recorded these.
         self.read_as = Source.REFERENCE if self.parts.parts else Source.SCOPE
-        for graph in self.model.graphs():
-            for node in graph.nodes:
-                self._look(node)
+        names = ScopedNodes(self.walk, self.prefixes, self.initializers)
+        names.look(self.model)
+        self.scoped = names.scoped
+        if names.damaged:
+            self.damaged["name"] = names.damaged
         self.callers = self.model.callers()
         self.apart = told_apart(self.scoped, self.walk)
+        # Where there is nothing but names, nodes of one scope get what the first of them got, and others nothing.
+        alone = tables is None and not self.apart and next(carriers(self.model, _READ), None) is None
         for graph in self._callers_first():
             bases = self._bases(graph)
             for node in graph.nodes:
                 if node.attribution is None:
-                    self._attribute(node, tables, bases)
+                    said = self.scoped.get(node) if alone else None
+                    attribution = None if said is None else self.by_scope.get(said)
+                    if attribution is not None:
+                        ctx.attribute_as(node, attribution)
+                    elif said is not None or not alone:
+                        self._attribute(node, tables, bases)
         self._apply_schemes()
         self._apply_parameter_names()
         if tables is not None:
@@ -142,40 +144,6 @@ class _Run:
             if module.path not in self.model.modules:
                 self.model.modules.add(module)
         return tables
-
-    def _look(self, node: Node) -> None:
-        """Let the scope walk see the scopes in the names of ``node``."""
-        rule, operator = _BY_NAME, node.op_type
-        name, output = node.name, node.first_output
-        if self.prefixed:
-            name, output = self.prefixes.scope_name(name), self.prefixes.scope_name(output)
-        scope = plain_scope(name, operator)
-        if scope is None:
-            scope = scope_of_name(name, operator)
-            # A name that an optimiser left as it was decides, whatever output the node has now. Where it made the name
-            # out of another one, its last operator's output is the better record: of a table or reference too.
-            made = scope_of_value(output)
-            if scope is not None:
-                self.walk.see(scope, operator_of_name(name, scope), self._initializers_of(node))
-            if scope is not None and is_whole(name, scope):
-                rule, operator = _FUSED, operator_of_name(name, scope)
-                if made is not None:
-                    self.walk.see(*made)
-            elif made is not None:
-                (scope, operator), rule = made, _BY_VALUE
-            elif scope is not None:
-                rule, operator = _FUSED, operator_of_name(name, scope)
-        if scope is not None:
-            # A fused operator may have its parameters from another module than the one its output is named after.
-            read = self._initializers_of(node) if operator == node.op_type else ()
-            if self.walk.see(scope, operator, read):
-                self.scoped[node] = scope, rule
-            else:
-                self.damaged["name"] += 1
-
-    def _initializers_of(self, node: Node) -> Sequence[str]:
-        known = self.initializers
-        return () if known.isdisjoint(node.inputs) else [value for value in node.inputs if value in known]
 
     def _callers_first(self) -> Iterator[Graph]:
         """Every scope, a local function and its bodies after all scopes that call it."""
@@ -247,7 +215,7 @@ class _Run:
             path = self.walk.path(scope)
             if scope in self.walk.counted:
                 rule = _COUNTED
-            if self.exact and rule == _BY_NAME and path in self.model.modules:
+            if self.exact and rule == BY_NAME and path in self.model.modules:
                 rule = "node-name-table"
             if is_path(path):
                 self._set(node, path, rule, _read(*scoped), self.read_as)
@@ -384,7 +352,7 @@ def _read(scope: str, rule: str) -> tuple[str, str]:
     A copy of it: attributions live on, and the string itself would keep the allocator from giving back what the walk
     used around it (56 MB of 100,000 nodes).
     """
-    return ("output" if rule == _BY_VALUE else "name", f"{scope[:1]}{scope[1:]}")
+    return ("output" if rule == BY_VALUE else "name", f"{scope[:1]}{scope[1:]}")
 
 
 def _declare(modules: ModuleTable, path: str, cls: str) -> None:

@@ -306,7 +306,15 @@ def pack(kind: str, rows: list[list[object]], graph: str = "") -> str:
 def pack_all(tables: Mapping[str, list[list[object]]], version: int = 1, graph: str = "") -> str:
     """Rows of several kinds in one table."""
     content = {"v": version, **tables, **({"graph": graph} if graph else {})}
-    text = json.dumps(content, separators=(",", ":"))
+    return _packed(json.dumps(content, separators=(",", ":")))
+
+
+def pack_written(kind: str, rows: Iterable[str]) -> str:
+    """Rows that are JSON already, each without a space behind commas; the same text as :func:`pack` gives."""
+    return _packed(f'{{"v":{_VERSIONS[kind]},"{kind}":[{",".join(rows)}]}}')
+
+
+def _packed(text: str) -> str:
     return base64.b64encode(zlib.compress(text.encode("ascii"), 1)).decode("ascii")
 
 

@@ -113,7 +113,7 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
             found[digest] = None
     tags: dict[str, dict[str, str]] = {}  # of nodes without a table: by digest, then by path
     if len(found) != 1 or None in found.values() or embedded_tags.is_of_several(model.metadata):
-        for node in _tellers(model):
+        for node in carriers(model, _TAGS):
             held = _carried(node)
             if held is not None and found.get(held[1].get(embedded_tags.MODEL, "")) is None:
                 tags.setdefault(held[1].get(embedded_tags.MODEL, ""), {})[held[0].path] = held[0].tag
@@ -182,14 +182,20 @@ def tags_in_file(model: Model) -> dict[Node, Record]:
     return found
 
 
-def _tellers(model: Model) -> Iterator[Node]:
-    """The nodes that may carry a tag: most files have none, and asking :func:`_carried` costs more."""
+def carriers(model: Model, keys: frozenset[str]) -> Iterator[Node]:
+    """The nodes whose metadata may have one of ``keys``, or that have a doc string: none in most files."""
     for graph in model.graphs():
+        bare: tuple[str, ...] | None = None  # the last list without such keys: nodes with equal ones share it
         for node in graph.nodes:
             proto = node.proto
             told = node.patch is None and node.doc_patch is None and (proto is None or not proto.doc_string)
-            if not told or not _TAGS.isdisjoint(node.source_keys()):
+            held = node.source_keys()
+            if told and held is bare:
+                continue
+            if not told or not keys.isdisjoint(held):
                 yield node
+            else:
+                bare = held
 
 
 def _carried(node: Node) -> tuple[Record, Mapping[str, str]] | None:

@@ -53,6 +53,8 @@ def join(here: str, segment: str) -> str:
     """``here.segment``, where numbers glued to the name of ``here`` itself are its children."""
     if not here:
         return segment
+    if not segment[-1:].isdigit() and segment[-1:] != ".":
+        return f"{here}.{segment}"
     spelled = unqualified(here) + "."
     if segment.startswith(spelled) and segment[len(spelled) :].replace(".", "").isdigit():
         return f"{here}.{segment[len(spelled) :]}"
