@@ -26,7 +26,7 @@ from pathlib import Path
 FLOOR = "import onnx, sys; onnx.load(sys.argv[1], load_external_data=False).SerializeToString()"
 # The installed script without needing to find it: what its wrapper does.
 HTP_OPT = "import sys; sys.argv[0] = 'htp-opt'; from modelexport.cli.htp_opt import main; sys.exit(main())"
-GRAPHS = Path(__file__).with_name("speed_graphs.py")
+GRAPHS = Path(__file__).parent / "inputs" / "speed_graphs.py"
 
 
 @dataclass(frozen=True)

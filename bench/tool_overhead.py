@@ -10,6 +10,7 @@ turn, the fastest of ``--repeat`` runs.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import ClassVar
 
 import onnx
 import speed
+
+sys.path.insert(0, str(Path(__file__).with_name("inputs")))
 import speed_graphs
 
 from modelexport.ir import load_model, save_model

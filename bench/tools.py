@@ -30,7 +30,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "accuracy"))
+sys.path.insert(0, str(Path(__file__).with_name("inputs")))
+sys.path.insert(0, str(Path(__file__).with_name("accuracy")))
 import cases
 import models
 import numpy as np

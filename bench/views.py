@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 
 import onnx
+
+sys.path.insert(0, str(Path(__file__).with_name("inputs")))
 import view_graphs
 
 HTP = "import sys; from modelexport.cli.htp_opt import main; sys.exit(main([sys.argv[1], '-o', sys.argv[2]]))"

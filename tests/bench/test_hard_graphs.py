@@ -13,7 +13,7 @@ import pytest
 
 from modelexport.cli import htp_opt
 
-FOLDER = Path(__file__).resolve().parents[2] / "bench"
+FOLDER = Path(__file__).resolve().parents[2] / "bench" / "inputs"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from modelexport.core.views import View, view
 from modelexport.ir import Attribution, Model, Source
 from modelexport.ir.io.reader import from_proto
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "inputs"))
 import view_graphs
 
 NODES = 100_000
