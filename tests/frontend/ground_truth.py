@@ -7,7 +7,8 @@ decided. The others are not: shapes, constants, views that two modules made, ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,39 +20,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "accuracy"))
+from truth import names_of_calls
+
+del sys.path[0]
+
 Values = list[tuple[str, np.ndarray]]
-
-
-def names_of_calls(model: torch.nn.Module) -> Callable[[torch.nn.Module, str], str | None]:
-    """A function of a module and its caller's path: the name that the call goes by, None for a module without any.
-
-    It is the name by which the caller holds the module, the first of those with the fewest modules on the way that can
-    be called themselves. Where the caller does not hold it, it is its first name in the model.
-    """
-    names: dict[int, list[str]] = {}
-    forwards: dict[str, bool] = {}
-
-    def walk(module: torch.nn.Module, path: str, above: tuple[int, ...]) -> None:
-        names.setdefault(id(module), []).append(path)
-        forwards[path] = type(module).forward is not torch.nn.Module.forward
-        for name, child in module._modules.items():
-            if child is not None and id(child) not in (*above, id(module)):
-                walk(child, f"{path}.{name}".lstrip("."), (*above, id(module)))
-
-    def between(path: str, caller: str) -> int:
-        atoms = path.split(".")
-        own = len(caller.split(".")) if caller else 0
-        return sum(forwards[".".join(atoms[:end])] for end in range(own + 1, len(atoms)))
-
-    def called(module: torch.nn.Module, caller: str) -> str | None:
-        mine = names.get(id(module))
-        if mine is None:
-            return None
-        held = [path for path in mine if not caller or path.startswith(caller + ".")]
-        return min(held, key=lambda path: between(path, caller)) if held else mine[0]
-
-    walk(model, "", ())
-    return called
 
 
 def eager_values(
