@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 
 from modelexport.ir.attribution import Attribution
 from modelexport.ir.facts import Fact
+from modelexport.ir.identity.tables import label_of
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import VIEWER_KEYS, Interop, doc_with_tag, doc_without_tag
 from modelexport.ir.model import Model
@@ -188,7 +189,7 @@ class _Writer:
                     tail = tails[id(attribution)] = f"{index[attribution.path]},{source},{rule},{share!r}]"
                 outputs = node.outputs
                 output = outputs[0] if outputs and outputs[0] else node.first_output
-                name = node.name or embedded_tags.label_of(node)
+                name = node.name or label_of(node)
                 nodes.append(f"[{scope},{encode_basestring_ascii(name)},{encode_basestring_ascii(output)},{tail}")
         return embedded_tags.pack("modules", rows, self.model.main.name), embedded_tags.pack_written("nodes", nodes)
 

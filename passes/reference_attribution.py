@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from modelexport.ir.attribution import Source
 from modelexport.ir.errors import ConfigError
+from modelexport.ir.identity.tables import Tables
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.merged_tags import Parts, parts_of
 from modelexport.ir.io.reader import load_model
@@ -67,7 +68,7 @@ class ReferenceAttribution(Pass):
         }
         return PassResult(changed=ctx.counts.total(), notes=notes)
 
-    def _restore(self, model: Model, tables: embedded_tags.Tables, parts: Parts, ctx: PassContext) -> None:
+    def _restore(self, model: Model, tables: Tables, parts: Parts, ctx: PassContext) -> None:
         """Give nodes that the model's own table lists the very tags they had; those in their metadata are as good."""
         for node in model.nodes():
             if node.attribution is not None:

@@ -10,8 +10,9 @@ from typing import ClassVar
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
 from modelexport.ir.graph import Graph
+from modelexport.ir.identity.tables import Tables
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, Tables, tag_in_doc
+from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, tag_in_doc
 from modelexport.ir.io.merged_tags import carriers, parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable, common_path
@@ -29,7 +30,7 @@ from modelexport.passes.evidence.names.schemes.reading import Reading
 from modelexport.passes.evidence.names.scoped import BY_NAME, BY_VALUE, ScopedNodes
 from modelexport.passes.evidence.names.scopes import ScopeWalk
 from modelexport.passes.evidence.records.node_names import name_decides
-from modelexport.passes.evidence.records.owners import widen_owners
+from modelexport.passes.evidence.records.owners import place_owners, widen_owners
 from modelexport.passes.evidence.records.reference_index import cast_from, made_of
 from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
@@ -101,7 +102,6 @@ class _Run:
     def go(self) -> PassResult:
         ctx = self.ctx
         tables = self._tables(ctx)
-        self.tabled = tables is not None  # then every module that was seen is in the table
         # A tool made the nodes of a tagged file that have no tag of their own: no exporter recorded these.
         self.read_as = Source.REFERENCE if self.parts.parts else Source.SCOPE
         names = ScopedNodes(self.walk, self.prefixes, self.initializers)
@@ -127,6 +127,8 @@ class _Run:
         self._apply_parameter_names()
         if tables is not None:
             widen_owners(self.model, ctx, "table-output", "table-prefix")
+        if self.parts.parts:
+            place_owners(self.model, ctx)
         self._name_modules()
         for kind, count in self.damaged.items():
             ctx.warnings.append(f"ignored {count} damaged {kind} record(s)")
@@ -339,7 +341,7 @@ class _Run:
         modules = self.model.modules
         if self.exact or not self.ctx.counts:
             return
-        for path in self.walk.called().values() if self.scoped and not self.tabled else ():
+        for path in self.walk.called().values() if self.scoped and not self.parts.parts else ():
             if path not in modules and is_path(path):
                 modules.add(Module(path))
         if self.scoped or len(modules):

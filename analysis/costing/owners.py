@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import onnx
 
-from modelexport.ir.io.embedded_tags import Tables, packed_tables
+from modelexport.ir.identity.tables import Tables
+from modelexport.ir.io.embedded_tags import packed_tables
 from modelexport.ir.io.merged_tags import parts_of
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node

@@ -47,10 +47,15 @@ def _apart(
 
     def same(other: str, end: str) -> bool:
         one, two = named[prefix + end], named.get(other + end)
-        if two is None or not (one.first_output.startswith(prefix) and two.first_output.startswith(other)):
+        if two is None or one.op_type != two.op_type or told(one) != told(two):
             return False
-        outputs = one.first_output[len(prefix) :], two.first_output[len(other) :]
-        return outputs[0] == outputs[1] and one.op_type == two.op_type and told(one) == told(two)
+        if one.graph is not two.graph and one.first_output == two.first_output:  # of two bodies: it may have kept that
+            return True
+        return (
+            one.first_output.startswith(prefix)
+            and two.first_output.startswith(other)
+            and one.first_output[len(prefix) :] == two.first_output[len(other) :]
+        )
 
     sample = ends[:: max(1, len(ends) // _SAMPLE)]
     hits = {other: sum(same(other, end) for end in sample) for other in others}

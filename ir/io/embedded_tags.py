@@ -15,7 +15,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,6 @@ from modelexport.ir.model import Model
 from modelexport.ir.modules import Module
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
-from modelexport.ir.scope import Scope
 
 TAG, PATH, SOURCE, RULE, CONFIDENCE = "htp.tag", "htp.path", "htp.source", "htp.rule", "htp.confidence"
 ADDED = "htp.added"
@@ -79,83 +78,6 @@ class Table(NamedTuple):
     modules: list[Module]
     graph: str
     rows: list[tuple[str, str, str, Record]]
-
-
-@dataclass(slots=True)
-class Tables:
-    """What a file's tables say: modules, and records by scope and name, then by scope and first output.
-
-    A body is found by the name of the node that owns it, or by what that node makes: its position may have changed.
-    """
-
-    modules: list[Module] = field(default_factory=list)
-    by_name: dict[tuple[str, str], Record] = field(default_factory=dict)
-    by_output: dict[tuple[str, str], tuple[Record, str]] = field(default_factory=dict)
-    _owners: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)  # names, outputs in file order
-    _bodies: dict[tuple[str, str, str], str] = field(default_factory=dict)  # keys by scope around, owner, attribute
-    _noted: set[str] = field(default_factory=set)
-    _scopes: dict[int, str] = field(default_factory=dict)
-
-    def add(self, scope: str, name: str, output: str, record: Record, prefix: str = "", part: str = "") -> None:
-        """Add a row, in the order of the file. ``prefix`` stands before names here; ``part`` tells bodies apart."""
-        key = self._key(scope, part)
-        name, output = name and prefix + name, output and prefix + output
-        self._owners.setdefault((part, scope), []).append((name, output))
-        if name:
-            self.by_name.setdefault((key, name), record)
-        if output:
-            self.by_output.setdefault((key, output), (record, name))
-
-    def _key(self, scope: str, part: str) -> str:
-        """What stands for a scope of one part here; a body is also noted under its owner's names."""
-        around, slash, body = scope.rpartition("/")
-        if not slash:
-            return scope
-        key = f"{part}:{scope}" if part else scope
-        if key not in self._noted:
-            self._noted.add(key)
-            above = self._key(around, part)
-            position, _, attribute = body.partition(".")
-            held = self._owners.get((part, around), [])
-            if position.isdigit() and int(position) < len(held):
-                for kind, owner in zip("no", held[int(position)], strict=True):
-                    if owner:
-                        self._bodies.setdefault((above, kind + owner, attribute), key)
-        return key
-
-    def _scope(self, graph: Scope) -> str:
-        """The key of ``graph`` in the table."""
-        owner = graph.owner
-        if owner is None:
-            return graph.scope
-        found = self._scopes.get(id(graph))
-        if found is None:
-            around = self._scope(owner.graph)
-            by_name = self._bodies.get((around, "n" + owner.name, graph.label)) if owner.name else None
-            by_output = self._bodies.get((around, "o" + owner.first_output, graph.label))
-            found = self._scopes[id(graph)] = by_name or by_output or graph.scope
-        return found
-
-    def find(self, node: Node) -> tuple[Record, bool] | None:
-        """The record of ``node`` and whether it was written for this very node, not only for its output value."""
-        scope = self._scope(node.graph)
-        label = label_of(node)
-        if label:
-            record = self.by_name.get((scope, label))
-            if record is not None:
-                return record, True
-        output = node.first_output
-        if output:
-            found = self.by_output.get((scope, output))
-            if found is not None:
-                record, name = found
-                return record, not name or not node.name
-        return None
-
-
-def label_of(node: Node) -> str:
-    """How the table names a node: by its name, else ``""``, or ``#position`` where it has no output either."""
-    return node.name or ("" if node.first_output else f"#{node.graph.position(node)}")
 
 
 def read_node(metadata: Mapping[str, str]) -> Record | None:

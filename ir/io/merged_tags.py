@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from modelexport.ir.identity.copies import copies_of
+from modelexport.ir.identity.tables import Tables
 from modelexport.ir.io import embedded_tags
-from modelexport.ir.io.embedded_tags import BadTable, Record, Table, Tables
+from modelexport.ir.io.embedded_tags import BadTable, Record, Table
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.spelled import agree, modules_of_tags
@@ -22,6 +23,7 @@ from modelexport.ir.node import Node
 
 _FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation: no tool's prefix
 _TAGS = frozenset(embedded_tags.NODE_KEYS)
+_OF_NODES = "node_"  # how torch.export begins the names of nodes: no tool's prefix either
 _SAMPLE, _MOST, _WHOLE, _TWICE = 64, 0.5, 0.9, 1.8
 
 
@@ -84,6 +86,7 @@ class Parts:
                     found = placed[record] = self._place(part, record)
                 tables.add(scope, name, output, found, part.prefix, str(number) if number else "")
         tables.modules += self.modules()
+        tables.place(self._model)
         return tables
 
     def told(self) -> list[Module]:
@@ -122,11 +125,13 @@ def parts_of(model: Model, warnings: list[str]) -> Parts:
         {name for node in model.nodes() for name in (node.name, node.first_output) if name} if found or tags else set()
     )
     alone = len(found) == 1 and not tags
+    tables = {digest: table for digest, table in found.items() if table is not None}
+    standing = {digest: _prefixes(table, names, model, alone) for digest, table in tables.items()}
     parts = [
-        Part(frozenset((digest,)), prefix, "", table, table.modules)
-        for digest, table in found.items() if table is not None
-        for prefix in _prefixes(table, names, model, alone)
-    ]  # fmt: skip
+        Part(frozenset((digest,)), prefix, "", tables[digest], tables[digest].modules)
+        for digest, prefixes in _each_its_own(standing, tables, model).items()
+        for prefix in prefixes
+    ]
     parts += _without_table(model, tags, [digest for digest, table in found.items() if table is None])
     if len(parts) == 1:
         prefix = parts[0].prefix
@@ -222,8 +227,8 @@ def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Seque
         copies = copies_of(bearers[digest], lambda node: carried[node][0].path)
         for copy in copies:
             names = [node.name for node in copy if node.name]
-            every = _common([*names, *(node.first_output for node in copy if node.first_output)])
-            parts.append((digest, every if every or len(copies) > 1 else _common(names)))
+            every = _common([*names, *(value for node in copy if (value := _inner(node)))])
+            parts.append((digest, every if every or len(copies) > 1 else _common(names).partition(_OF_NODES)[0]))
     for digest, prefix in parts:
         told = tags.get(digest, {})
         same = next((group for group in groups if group[1] == prefix and agree(group[2], told)), None)
@@ -254,6 +259,40 @@ def _prefixes(table: Table, names: set[str], model: Model, alone: bool) -> list[
                    if name.endswith(end) and not name.startswith(_FUSED))  # fmt: skip
     most = max(hits.values(), default=0)
     return sorted(prefix for prefix, count in hits.items() if count >= _WHOLE * most) or [""]
+
+
+def _each_its_own(
+    standing: Mapping[str, Sequence[str]], tables: Mapping[str, Table], model: Model
+) -> Mapping[str, Sequence[str]]:
+    """The prefixes of each table, less those under which another one's names stand.
+
+    Models that are much alike have most names in common, so a table may seem to stand under the other's prefix too. The
+    one that the nodes there say they are from has it, else the one whose rows are there. None is left without any.
+    """
+    times = Counter(prefix for prefixes in standing.values() for prefix in prefixes)
+    if not any(count > 1 and prefix for prefix, count in times.items()):
+        return standing
+    pairs = {(node.name, node.first_output): node for node in model.nodes()}
+    kept = {digest: list(prefixes) for digest, prefixes in standing.items()}
+    held: Counter[str] = Counter()
+    for prefix in sorted(prefix for prefix, count in times.items() if count > 1 and prefix):
+        fits: dict[str, tuple[int, int, int]] = {}
+        for digest in (digest for digest, prefixes in kept.items() if prefix in prefixes):
+            rows = [(name and prefix + name, output and prefix + output) for _, name, output, _ in tables[digest].rows]
+            found = [pairs[row] for row in rows if row in pairs]
+            said = sum(node.metadata.get(embedded_tags.MODEL) == digest for node in found)
+            fits[digest] = said, 2 * len(found) - len(rows), -held[digest]
+        owner = max(fits, key=lambda digest: fits[digest])
+        held[owner] += 1
+        for digest in fits:
+            if digest != owner and len(kept[digest]) > 1:
+                kept[digest].remove(prefix)
+    return kept
+
+
+def _inner(node: Node) -> str:
+    """The first output of ``node``, where that is no output of its graph: composing tools keep the names of these."""
+    return "" if node.first_output in node.graph.outputs else node.first_output
 
 
 def _common(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from modelexport.ir.identity.tables import Tables
 from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import Record
 from modelexport.ir.io.merged_tags import Parts, modules_of_whole, parts_of
@@ -84,7 +85,7 @@ class _OwnRecords:
         self.only_own = parts is None
         self._is_merged = parts is not None and parts.is_merged
         self._parts = parts
-        self._tables: list[embedded_tags.Tables | None] = []  # made when the first node has no tag of its own
+        self._tables: list[Tables | None] = []  # made when the first node has no tag of its own
         self._kinds: dict[tuple[str | None, ...], Record | None] = {}  # the same without path and tag
         self._known: dict[tuple[str | None, ...], Record | None] = {}
         self.tabled: set[int] = set()  # ids of the records that are rows of the table

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from itertools import product
 
 from modelexport.ir.errors import InputError
-from modelexport.ir.io.embedded_tags import Record, Tables
+from modelexport.ir.identity.tables import Tables
+from modelexport.ir.io.embedded_tags import Record
 from modelexport.ir.io.tag_rows import own_tag
 from modelexport.ir.model import Model
 from modelexport.ir.modules import Module, ModuleTable
@@ -165,13 +166,12 @@ class ReferenceIndex:
 
 def made_of(tables: Tables, node: Node) -> Record | None:
     """The record of what ``node`` was made of, by the names that its own begins with."""
-    scope = node.graph.scope
     for name in (node.name.removeprefix("fused "), node.first_output):
         for shorter in shorter_names(name) if name and len(name) <= MAX_NAME else ():
-            record = tables.by_name.get((scope, shorter))
+            record = tables.named(node.graph, shorter)
             if record is not None:
                 return record
-            found = tables.by_output.get((scope, shorter))
+            found = tables.making(node.graph, shorter)
             if found is not None:
                 return found[0]
     return None
@@ -187,7 +187,7 @@ def cast_from(tables: Tables, node: Node) -> Record | None:
     for spelling, text in product(_SPELLED, (node.first_output, node.name)):
         spelled = spelling.fullmatch(text) if len(text) <= MAX_NAME else None
         for name in shorter_names(spelled["value"]) if spelled is not None else ():
-            found = tables.by_output.get((node.graph.scope, name))
+            found = tables.making(node.graph, name)
             if found is not None:
                 return found[0]
     return None
