@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
@@ -15,7 +15,7 @@ from modelexport.ir.io import embedded_tags
 from modelexport.ir.io.embedded_tags import NAME_SCOPES, NAMESPACE, WINML_TAG, Record, tag_in_doc
 from modelexport.ir.io.merged_tags import carriers, parts_of
 from modelexport.ir.model import Model
-from modelexport.ir.modules import Module, ModuleTable, common_path
+from modelexport.ir.modules import Module, common_path
 from modelexport.ir.modules.module import is_path
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
@@ -29,6 +29,8 @@ from modelexport.passes.evidence.names.prefixes import Prefixes
 from modelexport.passes.evidence.names.schemes.reading import Reading
 from modelexport.passes.evidence.names.scoped import BY_NAME, BY_VALUE, ScopedNodes
 from modelexport.passes.evidence.names.scopes import ScopeWalk
+from modelexport.passes.evidence.records.folded import REWRITES, folded_into
+from modelexport.passes.evidence.records.folded import RULE as FOLDED
 from modelexport.passes.evidence.records.node_names import name_decides
 from modelexport.passes.evidence.records.owners import place_owners, widen_owners
 from modelexport.passes.evidence.records.reference_index import cast_from, made_of
@@ -36,6 +38,7 @@ from modelexport.passes.evidence.records.torch_metadata import (
     SCRIPT_SCOPES,
     MalformedRecord,
     Stack,
+    declare,
     read_namespace,
     read_stack,
     stack_key,
@@ -198,9 +201,12 @@ class _Run:
             stack = self._stack(metadata)
             if stack is not None:
                 known = self.by_stack.get((id(stack), base))
-                if known is not None:
+                if known is not None and REWRITES not in metadata:
                     return self.ctx.attribute_as(node, known)
                 path = self.model.modules.canonical(self._declared(stack, base))
+                folded = folded_into(node, metadata, path, self.parameters.owner)
+                if folded is not None:
+                    return self._set(node, folded, FOLDED, (stack.key, path))
                 known = self.ctx.attribute(node, path, Source.SCOPE, stack.rule, (stack.key, stack.path or "."))
                 self.by_stack[id(stack), base] = known
                 return None
@@ -316,7 +322,7 @@ class _Run:
             if path not in modules:
                 path = modules.called_by(caller, path)
             caller = path
-            _declare(modules, path, cls)
+            declare(modules, path, cls)
         return path
 
     def _winml(self, node: Node, metadata: Mapping[str, str]) -> bool:
@@ -331,7 +337,7 @@ class _Run:
                 self.damaged["winml"] += 1
                 return False
             for depth in range(len(segments)):
-                _declare(self.model.modules, ".".join(segments[1 : depth + 1]), segments[depth].split(".")[0])
+                declare(self.model.modules, ".".join(segments[1 : depth + 1]), segments[depth].split(".")[0])
             self.winml[tag] = path
         self._set(node, path, "winml-tag", (WINML_TAG, tag))
         return True
@@ -355,16 +361,3 @@ def _read(scope: str, rule: str) -> tuple[str, str]:
     used around it (56 MB of 100,000 nodes).
     """
     return ("output" if rule == BY_VALUE else "name", f"{scope[:1]}{scope[1:]}")
-
-
-def _declare(modules: ModuleTable, path: str, cls: str) -> None:
-    path = modules.canonical(path)
-    module = modules.get(path)
-    if module is None:
-        modules.add(Module(path, cls))
-    elif cls and not module.cls:
-        module = replace(module, cls=cls, calls=max(1, module.calls), class_name="")
-        modules.add(module)
-    elif not module.calls:
-        module.calls = 1
-        modules.touch()

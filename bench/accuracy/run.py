@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     from modelexport.passes.evidence.inference.calibration import CalibrationContext
 
     truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
+    if file.stem.startswith("do"):  # folders made before have the module that torch records
+        for output, (recorded, owner) in folded_in(file.with_name("do.onnx")).items():
+            if truth.get(output) == recorded:
+                truth[output] = owner
     proto = onnx.load(file)
     before = variants.strip(proto) if stripped else {}
     model = from_proto(proto, path=file)
@@ -110,6 +115,14 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
                 similarity(found.path, right),
                 rests.get(node) if found.by == "context-inheritance" else None,
             )
+
+
+@cache
+def folded_in(export: Path) -> dict[str, tuple[str, str]]:
+    import onnx
+    from truth import folded
+
+    return folded(onnx.load(export))
 
 
 def similarity(a: str, b: str) -> float:

@@ -206,7 +206,21 @@ def dynamo(
                     break
             truth[node.output[0]] = path
         truths.append(unanimous(proto, truth))
-    return truths[0], truths[1]
+    return truths[0], {**truths[1], **{value: owner for value, (_, owner) in folded(onnx.load(optimised)).items()}}
+
+
+def folded(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
+    """Of what torch's optimiser folded a BatchNorm into, by first output: the module it records, and the weight's own.
+
+    The convolution is its weight's module's, as it is with the TorchScript exporter.
+    """
+    found = {}
+    for node in nodes_of(proto.graph):
+        meta = {entry.key: entry.value for entry in node.metadata_props}
+        if "FuseBatchNorm" in meta.get("pkg.onnxscript.rewriter.rule_name", ""):
+            scopes = ast.literal_eval(meta["pkg.torch.onnx.name_scopes"])
+            found[node.output[0]] = scopes[-2], node.input[1].rpartition(".")[0]
+    return found
 
 
 def unanimous(proto: onnx.ModelProto, truth: dict[str, str | None]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from modelexport.ir.modules import ModuleTable
 from modelexport.ir.node import Node
 from modelexport.passes.context_inheritance import ContextInheritance
 from modelexport.passes.evidence.inference.confidence import EXPORTS
+from modelexport.passes.evidence.records.folded import RULE as FOLDED_RULE
 from modelexport.passes.evidence.records.torch_metadata import MalformedRecord, read_stack
 from modelexport.passes.pipeline.base import PassContext
 from modelexport.passes.scope_attribution import ScopeAttribution
@@ -23,7 +24,6 @@ SCOPE_RULE = "exporter-scope"
 FUNCTION_RULE = "function-callers"
 WATCHED_RULE = "watched-call"
 COPY_RULE = "parameter-copy"
-FOLDED_RULE = "folded-norm"
 OWNER_RULE = "weight-holder"
 DOUBTED_RULE = "unconfirmed-scope"
 CONTRADICTED_RULE = "contradicted-scope"

@@ -11,9 +11,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelexport.ir.io.embedded_tags import CLASS_HIERARCHY, NAME_SCOPES, NAMESPACE
+from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.module import MAX_DEPTH, is_path
 
 SCRIPT_SCOPES = "pkg.onnxscript.name_scopes"
@@ -152,3 +153,17 @@ def _checked(path: str) -> str:
 
 def _class(name: str) -> str:
     return name if name.isprintable() and len(name) <= 512 else ""
+
+
+def declare(modules: ModuleTable, path: str, cls: str) -> None:
+    """Tell ``modules`` of a module that was active, and so is called."""
+    path = modules.canonical(path)
+    module = modules.get(path)
+    if module is None:
+        modules.add(Module(path, cls))
+    elif cls and not module.cls:
+        module = replace(module, cls=cls, calls=max(1, module.calls), class_name="")
+        modules.add(module)
+    elif not module.calls:
+        module.calls = 1
+        modules.touch()

@@ -25,9 +25,10 @@ class Flat(Scheme):
     values = False
 
     def scope(self, name: str, op_type: str) -> Scope | None:
-        """See the base class. A name that counts operators, ``Relu_12``, names none."""
+        """See the base class. A name that counts operators, ``Relu_12`` or ``PushTranspose_1``, names none."""
         atoms = _atoms(name)
-        if atoms is None or atoms[-1].rstrip("0123456789").rstrip("_") == op_type:
+        last = atoms[-1].rstrip("0123456789").rstrip("_") if atoms is not None else ""
+        if atoms is None or last == op_type or (last.endswith(op_type) and last[: -len(op_type)].istitle()):
             return None
         return Scope(atoms, "")
 

@@ -78,7 +78,8 @@ class Reading:
                     best = scheme, scopes
             if best is not None:
                 return *best, {}
-        for scheme in schemes():
+        strict_first = sorted(schemes(), key=lambda scheme: scheme.operators)  # those that ask for the node's name
+        for scheme in strict_first:
             owners = by_weights(scheme, read)
             if owners is not None:
                 return scheme, {}, owners

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from modelexport.ir import load_model
@@ -51,6 +52,28 @@ def test_rule_call_number() -> None:
 def test_rule_torch_name_scopes() -> None:
     text = graph("Y = Relu (X)  # meta: pkg.torch.onnx.name_scopes=['', 'enc', 'enc.fc', 'relu']")
     check(PASS, text, "Y enc.fc scope/torch-name-scopes")
+
+
+def test_rule_folded_norm() -> None:
+    """torch records the norm that was folded; the convolution is the one whose weight it reads."""
+    scopes = str(["", "stem", "stem.norm", "n"])
+    nodes = (
+        f'{made} = Conv ({read}, "stem.{weight}.weight")  # meta: '
+        + json.dumps({"pkg.torch.onnx.name_scopes": scopes, "pkg.onnxscript.rewriter.rule_name": rule})
+        for made, read, weight, rule in (
+            ("a", "X", "conv", "RemoveOptionalBiasFromConv"),
+            ("b", "a", "norm", "FuseBatchNormIntoConv"),
+            ("Y", "b", "conv", "FuseBatchNormIntoConv"),
+        )
+    )
+    weights = 'float[4,4,1] "stem.conv.weight" = {0}, float[4,4,1] "stem.norm.weight" = {0}'.replace(
+        "{0}", "{" + ",".join(map(str, range(16))) + "}"
+    )
+    head = f"agraph (float[1,4,4] X) => (float[1,4,4] Y)\n<{weights}>"
+    found = (
+        "a stem.norm scope/torch-name-scopes\nb stem.norm scope/torch-name-scopes\nY stem.conv scope/folded-norm 1.00"
+    )
+    check(PASS, "\n".join([head, "{", *nodes, "}"]), found)
 
 
 def test_rule_onnxscript_name_scopes() -> None:

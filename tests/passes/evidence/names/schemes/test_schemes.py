@@ -173,6 +173,24 @@ def test_flat_names_with_the_weights_named_after_them() -> None:
     assert [place and place[0] for place in found.values()] == ["stage1_conv1", "stage1_relu1", None, "conv2d_1"]
 
 
+def test_flat_names_where_weights_have_those_of_keras() -> None:
+    """Nodes are called as the modules are, which says more than scopes of weights; a pass's node is no module."""
+    found = places(
+        """
+        agraph (float[1,1,4] X) => (float[1,1,4] Y)
+        <float[1,1,1] "conv2d/kernel:0" = {2}, float[1,1] p_re_lu_initializer_8 = {0.5},
+         float[1,1,1] "conv2d_1/kernel:0" = {3}> {
+            [conv2d] a = Conv (X, "conv2d/kernel:0")
+            [p_re_lu] b = PRelu (a, p_re_lu_initializer_8)
+            [PushTranspose_1] c = Transpose <perm = [0, 1, 2]> (b)
+            [conv2d_1] d = Conv (c, "conv2d_1/kernel:0")
+            [softmax] Y = Softmax (d)
+        }
+        """
+    )
+    assert [place and place[0] for place in found.values()] == ["conv2d", "p_re_lu", None, "conv2d_1", "softmax"]
+
+
 @pytest.mark.parametrize(
     "names",
     [
