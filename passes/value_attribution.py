@@ -12,6 +12,7 @@ from modelexport.ir.io.trace_file import Trace
 from modelexport.ir.limits import check_memory
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.values.folded_norms import weights_decide
 from modelexport.passes.evidence.values.presence import lacking
 from modelexport.passes.evidence.values.run_votes import Answer, answers
 from modelexport.passes.evidence.values.value_classes import POOR
@@ -66,6 +67,7 @@ class ValueAttribution(Pass):
                 held = best.get(node)
                 if held is None or answer.confidence > held.confidence:
                     best[node] = answer
+        best = weights_decide(best, model, trace.module_table())
         absent = lacking(model, trace, {answer.path for answer in best.values()})
         best = {node: answer for node, answer in best.items() if answer.path not in absent}
         tagged, agreed = agreement(best, trace)

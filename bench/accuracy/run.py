@@ -83,17 +83,18 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     """One row for every node whose module is known."""
     import onnx
     import variants
+    from truth import folded
 
     from modelexport.ir.io.reader import from_proto
     from modelexport.passes import PassManager, Pipeline
     from modelexport.passes.evidence.inference.calibration import CalibrationContext
 
     truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
-    if file.stem.startswith("do"):  # folders made before have the module that torch records
-        for output, (recorded, owner) in folded_in(file.with_name("do.onnx")).items():
-            if truth.get(output) == recorded:
-                truth[output] = owner
     proto = onnx.load(file)
+    folds = folded_in(file.with_name("do.onnx")) if file.stem.startswith("do") else {}
+    for output, (recorded, owner) in (*folds.items(), *folded(proto).items()):
+        if truth.get(output) == recorded:  # folders made before have the module that torch records
+            truth[output] = owner
     before = variants.strip(proto) if stripped else {}
     model = from_proto(proto, path=file)
     context = CalibrationContext(**files)
