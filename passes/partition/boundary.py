@@ -92,7 +92,7 @@ class Dataflow:
 
     def _between(self, members: set[Node]) -> set[Node]:
         """Nodes on a way from one member to another that leaves the members."""
-        after = self._reached(self.order, members, lambda node: self.makers[node])
+        after = self.behind(members)
         readers: dict[Node, list[Node]] = {node: [] for node in self.order}
         for node, producers in self.makers.items():
             for producer in producers:
@@ -100,8 +100,14 @@ class Dataflow:
         before = self._reached(reversed(self.order), members, lambda node: readers[node])
         return (after & before) - members
 
+    def behind(self, nodes: Collection[Node]) -> set[Node]:
+        """Nodes that depend on one of ``nodes``; of these themselves those that depend on another."""
+        return self._reached(self.order, nodes, lambda node: self.makers[node])
+
     @staticmethod
-    def _reached(order: Iterable[Node], start: set[Node], neighbours: Callable[[Node], Iterable[Node]]) -> set[Node]:
+    def _reached(
+        order: Iterable[Node], start: Collection[Node], neighbours: Callable[[Node], Iterable[Node]]
+    ) -> set[Node]:
         reached: set[Node] = set()
         for node in order:
             if any(other in reached or other in start for other in neighbours(node)):

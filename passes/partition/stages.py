@@ -60,7 +60,7 @@ def split_chain(whole: Model, at: str | Sequence[str]) -> Chain:
     paths = module_paths(at)
     members = [set(members_of(whole, path, flow.order, flow.constants)) for path in paths]
     level = _levels(flow, members)
-    _refuse_wrong_order(paths, members, level)
+    _refuse_wrong_order(flow, paths, members, level)
     cuts = [_stage_cut(flow, level, number) for number in range(len(paths) + 1)]
     for number, cut in enumerate(cuts):
         if not any(level.get(node) == number for node in cut.nodes):
@@ -86,13 +86,18 @@ def _levels(flow: Dataflow, members: Sequence[set[Node]]) -> dict[Node, int]:
     return level
 
 
-def _refuse_wrong_order(paths: Sequence[str], members: Sequence[set[Node]], level: dict[Node, int]) -> None:
+def _refuse_wrong_order(
+    flow: Dataflow, paths: Sequence[str], members: Sequence[set[Node]], level: dict[Node, int]
+) -> None:
+    """Modules that read each other are in order unless nothing of the first can be before the second."""
+    behind = [flow.behind(nodes) for nodes in members]
     for number, nodes in enumerate(members, 1):
         for later in range(number + 1, len(paths) + 1):
             inner = members[later - 1]
             if is_inside(paths[later - 1], paths[number - 1]):
                 continue  # cut inside the module: what follows the inner one is in the later stage
-            if all(level[node] >= later for node in nodes - inner):
+            reads = not behind[later - 1].isdisjoint(nodes - inner) and behind[number - 1].isdisjoint(inner - nodes)
+            if reads or all(level[node] >= later for node in nodes - inner):
                 first, second = spelled(paths[number - 1]), spelled(paths[later - 1])
                 raise ConfigError(
                     f"{first} depends on {second}: name them in the order in which they run "

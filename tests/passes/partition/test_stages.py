@@ -92,6 +92,38 @@ def test_cuts_that_make_no_chain_are_refused(at: list[str], message: str) -> Non
         split_chain(make_model(SKIPS), at)
 
 
+INDEPENDENT_PART = """
+    g (float[2] X, float[2] M) => (float[2] Y) {
+        [n0] o = Relu (X)        # scope: .
+        [mask] m = Neg (M)       # scope: layer.1
+        [n1] p = Exp (o)         # scope: layer.0
+        [n2] Y = Add (p, m)      # scope: layer.1
+    }
+"""
+
+
+def test_a_part_that_reads_nothing_does_not_hide_the_wrong_order() -> None:
+    assert len(split_chain(make_model(INDEPENDENT_PART), ["layer.0", "layer.1"]).stages) == 3
+    with pytest.raises(ConfigError, match=r"layer\.1 depends on layer\.0: name them in the order"):
+        split_chain(make_model(INDEPENDENT_PART), ["layer.1", "layer.0"])
+
+
+def test_modules_that_read_each_other_are_cut_in_either_order() -> None:
+    text = """
+        g (float[2] X, float[2] M) => (float[2] Y) {
+            [n0] o = Relu (X)     # scope: .
+            [n1] p = Exp (o)      # scope: a
+            [n2] q = Neg (p)      # scope: b
+            [n3] r = Tanh (q)     # scope: a
+            [n4] s = Relu (r)     # scope: b
+            [n5] t = Neg (M)      # scope: b
+            [n6] Y = Add (s, t)   # scope: .
+        }
+    """
+    for at, second in ((["a", "b"], ["n1"]), (["b", "a"], ["n5"])):
+        assert [node_names(stage) for stage in split_chain(make_model(text), at).stages][1] == second
+
+
 def test_a_module_can_be_cut_inside() -> None:
     text = """
         g (float[2] X) => (float[2] Y) {
