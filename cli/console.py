@@ -41,6 +41,7 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
 
     An error is one ``error:`` line on stderr, one in a text also shows the column; the traceback needs ``--debug``.
     """
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
     try:
@@ -64,6 +65,21 @@ def run_guarded(command: click.Command, prog: str, args: Sequence[str] | None = 
     finally:
         if args is None:  # the process ends: spare the collector to take a large model apart
             gc.freeze()
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that the caller closed go nowhere, so that no file of ours takes its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(opened, number)
+        if opened != number:
+            os.close(opened)
+        setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - it lives until the process ends
 
 
 def clean_up_when_terminated() -> None:

@@ -197,3 +197,12 @@ def test_what_would_keep_the_sidecar_from_being_written_is_found_first(
     assert htp_opt.main([str(model), "-o", "o.onnx", "--sidecar-path", "locked/s.json"]) == 2
     assert "locked is not writable" in capsys.readouterr().err
     assert names(Path()) == {"model.onnx", "locked"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_stream_is_no_crash(model: Path, number: int) -> None:
+    command = f"{shlex.quote(sys.executable)} -m modelexport.cli.modelexport extract {shlex.quote(str(model))} ."
+    closed = f"{number}>&-" if number else "<&-"
+    done = subprocess.run(["sh", "-c", f"{command} -o piece.onnx {closed}"], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    onnx.checker.check_model(onnx.load("piece.onnx"))
