@@ -24,6 +24,7 @@ _LEVELS = dict(
     zip(OPTIMIZATIONS, ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"), strict=True)
 )
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+_MOST_THREADS = 1024  # each takes a stack, and onnxruntime starts them all at once
 _SILENT = 4  # severity of the log: fatal only
 _KINDS = "Fail InvalidArgument NoSuchFile RuntimeException InvalidProtobuf NotImplemented InvalidGraph EPFail"
 _SEQUENCE = "seq("
@@ -96,11 +97,13 @@ def options(settings: SessionSettings, base_dir: Path | None = None) -> Any:
     """onnxruntime's SessionOptions for ``settings``; external data of a model in memory is found in ``base_dir``.
 
     Raises:
-        InputError: there is no such level of optimisation.
+        InputError: there is no such level of optimisation, or there can't be as many threads.
     """
     library = onnxruntime("running a model")
     if settings.optimization not in _LEVELS:
         raise InputError(f"no optimisation level {settings.optimization!r}; there are: {', '.join(OPTIMIZATIONS)}")
+    if not 0 <= settings.threads <= _MOST_THREADS:
+        raise InputError(f"{settings.threads} threads: from 1 to {_MOST_THREADS}, or 0 to leave it to onnxruntime")
     made = library.SessionOptions()
     made.graph_optimization_level = getattr(library.GraphOptimizationLevel, _LEVELS[settings.optimization])
     made.log_severity_level = _SILENT

@@ -143,6 +143,12 @@ def test_a_level_that_is_not_there(file):
         profile(file, optimization="most")
 
 
+@pytest.mark.parametrize("threads", [-1, 1025, 99_999])
+def test_more_threads_than_there_can_be(file, threads):
+    with pytest.raises(InputError, match=f"{threads} threads: from 1 to 1024, or 0"):
+        profile(file, threads=threads)
+
+
 def test_a_provider_that_is_not_there(file, capsys):
     with pytest.raises(InputError, match="CPUExecutionProvider"):
         profile(file, providers=["NoSuchExecutionProvider"])
