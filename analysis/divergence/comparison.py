@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelexport.analysis.divergence.error import Error, odd_values
-from modelexport.analysis.divergence.result import First, ModuleError, NotFinite
-from modelexport.analysis.divergence.segments import Segments, computed_kinds, path_of, tolerance, with_inner
+from modelexport.analysis.divergence.result import First, ModuleError, NotFinite, OutputError
+from modelexport.analysis.divergence.segments import QUANTISED, Segments, computed_kinds, path_of, tolerance, with_inner
 from modelexport.ir.arrays import Array
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
@@ -27,6 +27,7 @@ class Compared:
         name: its name in the reference's graph, or the candidate's where the reference has no graph.
         path: the module that makes it.
         misshapen: whether the two have different shapes, so that nothing is known but that.
+        quantised: whether the candidate's are integers that stand for numbers.
     """
 
     value: str
@@ -36,6 +37,7 @@ class Compared:
     accumulated: Error | None = None
     tolerance: float = 0.0
     misshapen: bool = False
+    quantised: bool = False
 
     @property
     def diverges(self) -> bool:
@@ -59,6 +61,7 @@ class Comparison:
         self._weights = Initializers(candidate)
         self.stops = False  # whether outputs of the candidate can't be computed that the reference has
         self.problem = ""  # why nodes can't be run, where some can't
+        self.left_out = 0  # nodes of the candidate that can't be run, or read what others would have made
         self.odd: dict[str, tuple[str, str]] = {}  # nan or inf in (candidate, reference), by value
         self._weights_differ: Differ = lambda nodes, theirs: []
 
@@ -95,6 +98,8 @@ class Comparison:
         for each in self.values.values():
             if self.rtol is not None:
                 each.tolerance = self.rtol
+            elif each.quantised:
+                each.tolerance = QUANTISED
             else:
                 each.tolerance = tolerance(segments.nodes(each.value), self.kinds, each.value, computed)
 
@@ -103,6 +108,26 @@ class Comparison:
         """The largest introduced error within its tolerance."""
         fine = [v.introduced.relative for v in self.values.values() if v.introduced is not None and not v.diverges]
         return max(fine, default=0.0)
+
+    def notes(self, outputs: Sequence[OutputError]) -> tuple[str, ...]:
+        """What a user should know besides, one line each: nodes that don't run, and small errors that add up."""
+        said = []
+        if self.left_out:
+            nodes = f"{self.left_out} node{'s' * (self.left_out > 1)}"
+            said.append(f"{nodes} can't be run, and what they make is not compared: {self.problem}")
+        apart = [
+            (output.error, self.values[name].tolerance, output.name)
+            for name, output in zip(self.candidate.main.outputs, outputs, strict=False)
+            if name in self.values and output.error is not None and output.error > self.values[name].tolerance
+        ]
+        if self.agrees and apart:
+            error, allowed, name = max(apart)
+            over = (v for v in self.values.values() if v.accumulated and v.accumulated.relative > allowed)
+            first = next((f", and first {readable(v.value)} of {v.path or '.'}" for v in over), "")
+            said.append(
+                f"no module goes wrong by itself, but errors add up: output {name} differs by {error:.2g}{first}"
+            )
+        return tuple(said)
 
     def first(self, call_of: Callable[[str, str], int]) -> First | None:
         """The verdict; ``call_of(path, value)`` is the number of the call that made a value."""

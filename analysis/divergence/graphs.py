@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 
 from modelexport.analysis.divergence.comparison import Compared, Comparison
 from modelexport.analysis.divergence.error import Error, deviation
+from modelexport.analysis.divergence.quantised_values import QuantisedForm, quantised_forms
 from modelexport.analysis.divergence.result import OutputError
 from modelexport.analysis.divergence.segments import path_of
 from modelexport.analysis.divergence.value_pairs import output_pairs, same_names
@@ -89,7 +91,8 @@ def compare_graphs(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[Comparison, list[OutputError], int]:
     """Errors of every value that both graphs make under one name, of the outputs, and how many values have no pair."""
-    names = same_names(reference, candidate)
+    quantised = quantised_forms(reference, candidate)
+    names = {**same_names(reference, candidate), **{value: form.name for value, form in quantised.items()}}
     results = output_pairs(reference.main.outputs, candidate.main.outputs)
     wanted: dict[str, int] = {}
     for name in (*names.values(), *(name for name, _ in results)):
@@ -104,7 +107,7 @@ def compare_graphs(
     )
     comparison = Comparison(candidate, reference, rtol)
     comparison.judge_weights(WeightsDiffer(reference, candidate).owners)
-    judge = _Judge(comparison, reference, Reader())
+    judge = _Judge(comparison, reference, Reader(), quantised)
     outputs = _Outputs(candidate, results)
     while not plain.done:
         chunk = plain.next_chunk()
@@ -119,7 +122,7 @@ def compare_graphs(
             found = source.take(name)
             if found is not None and value in made and judge.takes(value, name, made[value], found):
                 expected[value] = found
-                given[value] = judge.put_in(made[value], found)
+                given[value] = judge.put_in(value, made[value], found)
         outputs.note(made, judge.reader)
         computed = corrected.step(chunk, given)
         judge.errors(computed, expected)
@@ -127,7 +130,7 @@ def compare_graphs(
             progress(plain.position, len(plain.order))
     rows = outputs.rows(source, reference)
     comparison.stops = outputs.missing
-    comparison.problem = plain.report.problem or source.problem
+    comparison.problem, comparison.left_out = plain.report.problem or source.problem, plain.report.unknown
     comparison.finish(candidate.main.outputs)
     return comparison, rows, _unpaired(reference, comparison)
 
@@ -145,7 +148,10 @@ def _unpaired(reference: Model, comparison: Comparison) -> int:
 class _Judge:
     """Decides which values are compared, and computes their errors."""
 
-    def __init__(self, comparison: Comparison, reference: Model, reader: Reader) -> None:
+    def __init__(
+        self, comparison: Comparison, reference: Model, reader: Reader, quantised: Mapping[str, QuantisedForm]
+    ) -> None:
+        self._quantised = quantised
         self._comparison = comparison
         self._reference = reference
         self._candidate = comparison.candidate
@@ -160,7 +166,7 @@ class _Judge:
 
     def takes(self, value: str, name: str, computed: Any, expected: Array) -> bool:
         """Whether a value is one of both graphs; its error in the plain run is noted."""
-        array = self.reader.array(computed)
+        array = self._numbers(value, computed)
         if array is None:
             return False
         maker = self._reference.main.producer(name)
@@ -171,14 +177,24 @@ class _Judge:
         if value in self._random:
             return True
         self._comparison.values[value] = Compared(value, name, path, accumulated=deviation(array, expected))
+        self._comparison.values[value].quantised = value in self._quantised
         return True
 
-    def put_in(self, computed: Any, expected: Array) -> Any:
+    def _numbers(self, value: str, computed: Any) -> Array | None:
+        """What a value of the candidate stands for; None for what is no tensor of numbers."""
+        array = self.reader.array(computed)
+        form = self._quantised.get(value)
+        return form.numbers(array) if form is not None and array is not None else array
+
+    def put_in(self, value: str, computed: Any, expected: Array) -> Any:
         """The reference's value in the candidate's element type."""
+        if value in self._quantised:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(element_type(computed.data_type()))
+            expected = self._quantised[value].integers(expected, dtype)
         kind = element_type(computed.data_type())
         array = np.ascontiguousarray(expected).reshape(expected.shape)  # a scalar would become a vector of one
-        value = self.reader.library.OrtValue.ortvalue_from_numpy(array)
-        return value if element_type(value.data_type()) == kind else self.reader.cast(value, kind)
+        made = self.reader.library.OrtValue.ortvalue_from_numpy(array)
+        return made if element_type(made.data_type()) == kind else self.reader.cast(made, kind)
 
     def errors(self, computed: Mapping[str, Any], expected: Mapping[str, Array]) -> None:
         """The errors of values that were computed from the reference's values."""
@@ -186,7 +202,7 @@ class _Judge:
             each = self._comparison.values.get(value)
             if each is None:
                 continue
-            array = self.reader.array(computed[value]) if value in computed else None
+            array = self._numbers(value, computed[value]) if value in computed else None
             if array is None or array.shape != reference.shape:
                 del self._comparison.values[value]
                 continue

@@ -159,6 +159,7 @@ def compare_modules(
             progress(len(plain.order) + corrected.position, total)
     for value, each in comparison.values.items():
         each.accumulated = expected[value].deviation
+    comparison.problem, comparison.left_out = plain.report.problem, plain.report.unknown
     comparison.finish(())
     told = {id(match.kept) for match in expected.values()}
     left = sum(len(outputs) for outputs in reference.outputs.values()) - len(told)

@@ -105,6 +105,7 @@ def _told(
         tuple(comparison.modules(listed)),
         tuple(outputs),
         comparison.not_finite(),
+        comparison.notes(outputs),
     )
 
 
