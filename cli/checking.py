@@ -21,12 +21,18 @@ class Checked:
 
 
 class Written:
-    """A model as it would be written, and what a check needs to know of it: the model itself may be let go."""
+    """A model as it would be written, and what a check needs to know of it: the model itself may be let go.
 
-    def __init__(self, model: Model, *, by_onnxruntime: bool = False) -> None:
+    Args:
+        model: the model.
+        data: its bytes, where they are known; written anew unless given.
+        by_onnxruntime: whether a tool of onnxruntime's was at work.
+    """
+
+    def __init__(self, model: Model, data: bytes | None = None, *, by_onnxruntime: bool = False) -> None:
         from modelexport.ir.io.writer import to_bytes
 
-        self.data = to_bytes(model)
+        self.data = to_bytes(model) if data is None else data
         self.unknown = _unknown_operators(model)
         self.by_onnxruntime = by_onnxruntime
         self.base_dir = model.base_dir

@@ -18,8 +18,8 @@ def is_utf8(value: str) -> bool:
 
 def shown(value: str) -> str:
     """A name for people: anything that is not printable UTF-8 is backslash-escaped."""
-    if value.isprintable():
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if value.isprintable():  # no surrogate is
+        return value
     plain = _spelled(value).decode("utf-8", "backslashreplace")
     return plain if plain.isprintable() else plain.encode("unicode_escape").decode("ascii")
 

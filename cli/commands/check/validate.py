@@ -65,7 +65,7 @@ def examine(path: Path, check_consistency: bool) -> dict[str, Any]:
     else:
         in_model = sum(bool(row.tags) for row in rows_of(model))
     del whole
-    written = Written(model)
+    written = Written(model, path.read_bytes() if path.is_file() else None)
     del model
     gc.collect()  # nodes and scopes know each other; at 100,000 nodes this leaves 160 MB more for the checker's copy
     problem = written.check().problem.partition("==>")[0].strip()
