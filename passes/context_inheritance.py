@@ -17,10 +17,10 @@ from modelexport.passes.evidence.inference.bodies import cap_bodies, limit_in
 from modelexport.passes.evidence.inference.calibration import CalibrationContext
 from modelexport.passes.evidence.inference.confidence import confidence, estimate
 from modelexport.passes.evidence.inference.flow import Flow, Kind
-from modelexport.passes.evidence.inference.idioms import flattened_products, normalisations
+from modelexport.passes.evidence.inference.idioms import between_own_products, flattened_products, normalisations
 from modelexport.passes.evidence.inference.joins import joined_in_block
 from modelexport.passes.evidence.inference.module_tree import ModuleTree, deepest, depth
-from modelexport.passes.evidence.inference.numbered import missing_numbers
+from modelexport.passes.evidence.inference.numbered import missing_numbers, next_numbers
 from modelexport.passes.evidence.inference.products import (
     behind_recurrent,
     biases_after_products,
@@ -28,6 +28,7 @@ from modelexport.passes.evidence.inference.products import (
     products_before_biases,
     recurrent_without_names,
 )
+from modelexport.passes.evidence.inference.schemed import is_counted, weighing
 from modelexport.passes.evidence.inference.situation import (
     Situation,
     Surroundings,
@@ -37,8 +38,7 @@ from modelexport.passes.evidence.inference.situation import (
     twentieths,
 )
 from modelexport.passes.evidence.names.parameters import ParameterIndex
-from modelexport.passes.evidence.names.schemes.interface import ORDER
-from modelexport.passes.evidence.names.slots import RECURRENT, weights_of
+from modelexport.passes.evidence.names.slots import RECURRENT
 from modelexport.passes.pipeline.base import Pass, PassContext, PassResult
 
 Guess = tuple[str, str]  # path and rule
@@ -81,7 +81,7 @@ class ContextInheritance(Pass):
         if not paths:
             return PassResult(notes={"by rule": {}})
         parameters = ParameterIndex.of(model)
-        tree = ModuleTree(model.modules, parameters.owners | _weighing(model), paths)
+        tree = ModuleTree(model.modules, parameters.owners | weighing(model), paths)
         calls = model.callers()
         nameless: frozenset[str] | None = None
         vectors: frozenset[str] = frozenset()
@@ -107,24 +107,6 @@ class ContextInheritance(Pass):
                         made.give(node, home[0], home[1], limit=limit_in(graph))
         cap_bodies(model, ctx.running)
         return PassResult(changed=ctx.counts.total(), notes={"by rule": {}})
-
-
-def _weighing(model: Model) -> set[str]:
-    """Modules that a naming scheme found and whose nodes compute with weights."""
-    by_scheme = [
-        (node, node.attribution.path)
-        for node in model.nodes()
-        if node.attribution is not None and node.attribution.rule.startswith("scheme-")
-    ]
-    weights = nameless_weights(model, frozenset()) if by_scheme else frozenset()
-    return {
-        path for node, path in by_scheme if any(value in weights for value in weights_of(node)) or _is_counted(node)
-    }
-
-
-def _is_counted(node: Node) -> bool:
-    """Whether all that a node's module is known by is its number among its like, which only layers have."""
-    return node.attribution is not None and node.attribution.rule.endswith(f"-{ORDER}")
 
 
 def _home(graph: Graph, tree: ModuleTree, calls: dict[Scope, list[Node]]) -> tuple[Guess, tuple[str, ...]] | None:
@@ -218,9 +200,13 @@ class _Fill:
         given = [node.attribution for node in flow.nodes]
         parameters = [at for at, each in enumerate(given) if each is not None and each.source is Source.PARAMETER]
         self._take(normalisations(flow, self.paths, parameters), "norm-growth")
-        counted = [at for at, node in enumerate(flow.nodes) if _is_counted(node)]
+        counted = [at for at, node in enumerate(flow.nodes) if is_counted(node)]
         self._take(normalisations(flow, self.paths, counted), "norm-order")
         self._take(flattened_products(flow, self.paths), "flattened-product")
+        leaves = {
+            path for path in {self.paths[at] for at in parameters} if path is not None and self.tree.is_leaf(path)
+        }
+        self._take(between_own_products(flow, self.paths, parameters, leaves), "own-products")
         self._recurrent()
         self.is_anchor = [self._by_parameter(index) for index in range(len(self.paths))]
         anchors = self.strong = list(self.paths)
@@ -229,7 +215,9 @@ class _Fill:
         for index, anchor in enumerate(anchors):
             if anchor is None and flow.kind[index] == Kind.DATA and up[index]:
                 self._between(index, up[index], down[index])
-        self._take(missing_numbers(flow, self.tree, anchors, up, down), "missing-number")
+        missing = list(missing_numbers(flow, self.tree, anchors, up, down))
+        self._take(missing, "missing-number")
+        self._take(next_numbers(flow, self.tree, anchors, up, missing), "next-number")
         self._draw_in()
         self._from_consumers()
         return self.guesses
@@ -337,14 +325,15 @@ class _Fill:
             hops[index] = 1 + min(decided, default=0)
             if hops[index] > self.max_hops:
                 continue
-            made = flow.kind[index] != Kind.CONSTANT
+            kind = flow.kind[index]
             readers: dict[str, None] = {}
             for reader in flow.after[index]:
                 path = self.paths[reader]
                 if path is not None:
-                    readers[tree.site(path) if made and self.is_anchor[reader] else path] = None
+                    own = not self.is_anchor[reader] or (kind == Kind.SHAPE and self._is_grown(reader))
+                    readers[path if kind == Kind.CONSTANT or own else tree.site(path)] = None
             if readers:
-                path, rule = _agreed(tree, readers, "constant" if flow.kind[index] == Kind.CONSTANT else "shape")
+                path, rule = _agreed(tree, readers, "constant" if kind == Kind.CONSTANT else "shape")
                 weak = next((reader for reader in flow.after[index] if self._is_weak(reader)), None)
                 if weak is not None:
                     self.deciders[index] = self.deciders.get(weak, weak)
@@ -356,6 +345,11 @@ class _Fill:
         if guess is not None:
             return guess[1] not in ("flattened-product", "recurrent", "recurrent-scope")
         return attribution is not None and attribution.source is Source.PARAMETER
+
+    def _is_grown(self, index: int) -> bool:
+        """Whether a node is the inside of a normalisation, whose own are the shapes it gives (42 tags of denoiser)."""
+        guess = self.guesses[index]
+        return guess is not None and guess[1] == "norm-growth"
 
     def _is_weak(self, index: int) -> bool:
         """Whether the path of a node is itself no more than what lies around it."""

@@ -2,8 +2,9 @@
 
     python bench/accuracy/ablate.py --cache FOLDER --models bert,swin [--rules holders,width] [--json FILE]
 
-FOLDER has the cases that ``run.py`` built. Every cell is *plain / stripped*: foreign graphs as they are, and without
-names. A rule that loses nothing anywhere is worth nothing: it goes, or the model that needs it becomes a case.
+FOLDER has the cases that ``run.py`` built. Counts are of foreign graphs as they are (*plain*) and without names. A rule
+that loses nothing anywhere is worth nothing: it goes, or the model that needs it becomes a case. ``--json FILE`` keeps
+the counts by architecture; models and rules that it has are not counted again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,6 +37,18 @@ def without(owner: object, name: str, value: object) -> Callable[[], AbstractCon
     return lambda: patch.object(owner, name, held)
 
 
+def instead(*owners: object, **functions: Callable[..., object]) -> Callable[[], AbstractContextManager[object]]:
+    """A context in which all ``owners`` have other functions."""
+
+    def patched() -> AbstractContextManager[object]:
+        stack = ExitStack()
+        for owner in owners:
+            stack.enter_context(patch.multiple(owner, **functions))
+        return stack
+
+    return patched
+
+
 RULES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "like holders": without(LikeHolders, "module", None),
     "copies of scopes": without(ScopeWalk, "_is_copy", False),
@@ -47,8 +60,13 @@ RULES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "bias-product": without(context_inheritance, "products_before_biases", []),
     "bias-of-product": without(context_inheritance, "biases_after_products", []),
     "norm-growth": without(context_inheritance, "normalisations", []),
+    "own-products": without(context_inheritance, "between_own_products", []),
+    "casts like data": instead(anchors, flow, made_from=lambda node: node.inputs),
+    "activation in list": instead(anchors, _following=lambda path, known: path.rpartition(".")[0]),
+    "shapes of norms": without(FILL, "_is_grown", False),
     "flattened-product": without(context_inheritance, "flattened_products", []),
     "missing-number": without(context_inheritance, "missing_numbers", []),
+    "next-number": without(context_inheritance, "next_numbers", []),
     "recurrent": without(FILL, "_recurrent", None),
     "joined in block": without(context_inheritance, "joined_in_block", None),
     "draw in": without(FILL, "_draw_in", None),
@@ -72,22 +90,28 @@ def right(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def worth(folder: Path, rules: list[str]) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
-    """What is right with all rules, then without each; what a rule has no say in is as before."""
-    for rule in ("", *rules):
+    """What is right without each of ``rules``; "" is with all."""
+    for rule in rules:
         with RULES[rule]() if rule else nullcontext():
             yield rule, right(folder)
 
 
 def table(found: dict[str, dict[str, dict[str, tuple[int, int]]]], rules: list[str]) -> Iterator[str]:
-    """Markdown: one line a rule, one column an architecture; first the share of right tags with all rules."""
-    yield f"| without | {' | '.join(found)} | all |"
-    yield "|---|" + "---:|" * (len(found) + 1)
-    shares = ["/".join(f"{100 * good / max(1, n):.1f}" for good, n in each[""].values()) for each in found.values()]
-    yield f"| (nothing), % right | {' | '.join(shares)} | |"
+    """Markdown: one line a rule, over all architectures, and those that lose and gain most."""
+    yield "| without | plain | stripped | most, plain and stripped together |"
+    yield "|---|---:|---:|---|"
     for rule in rules:
-        cells = [[each[rule][part][0] - each[""][part][0] for part in SITUATIONS] for each in found.values()]
-        cells.append([sum(part) for part in zip(*cells, strict=True)])
-        yield f"| {rule} | {' | '.join('0' if not any(c) else '/'.join(f'{n:+d}' for n in c) for c in cells)} |"
+        by = {
+            model: [each[rule][part][0] - each[""][part][0] for part in SITUATIONS]
+            for model, each in found.items()
+            if rule in each
+        }
+        totals = [sum(part) for part in zip(*by.values(), strict=True)]
+        order = sorted((sum(counts), model) for model, counts in by.items() if sum(counts))
+        most = [(count, model) for count, model in order if count < 0][:4]
+        most += [(count, model) for count, model in reversed(order) if count > 0][:2]
+        named = ", ".join(f"{model} {count:+d}" for count, model in most)
+        yield f"| {rule} | {' | '.join(f'{n:+d}' if n else '0' for n in totals)} | {named} |"
 
 
 def main() -> int:
@@ -99,12 +123,17 @@ def main() -> int:
     args = parser.parse_args()
     rules = args.rules.split(",") if args.rules else list(RULES)
     found: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
+    if args.json and args.json.exists():
+        found = json.loads(args.json.read_text())
     for model in args.models.split(","):
-        found[model] = dict(worth(args.cache / model, rules))
-        print(f"{model}: {found[model]['']}", file=sys.stderr, flush=True)
+        held = found.setdefault(model, {})
+        held.update(worth(args.cache / model, [rule for rule in ("", *rules) if rule not in held]))
+        print(f"{model}: {held['']}", file=sys.stderr, flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + "\n")
+    nodes = sum(each[""][SITUATIONS[0]][1] for each in found.values())
+    print(f"{len(found)} architectures, {nodes:,} nodes plain.\n")
     print("\n".join(table(found, rules)))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -11,6 +11,7 @@ from modelexport.ir.graph import Graph
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
+from modelexport.passes.evidence.names.slots import made_from
 
 # How many of the nearest attributed modules are kept on each side. For swin, whose windows are cut and joined by shape
 # operators between modules (with 1 it loses 585 right tags, 2,301 without names); most others would gain a little at 1.
@@ -55,6 +56,11 @@ class Flow:
             self.before.append(list(makers))
         self.kind = self._kinds()
 
+    def computing(self, index: int) -> list[int]:
+        """The consumers of a node that compute with what it makes, and don't only take its type."""
+        made = self.nodes[index].outputs
+        return [at for at in self.after[index] if any(value in made for value in made_from(self.nodes[at]))]
+
     def is_weight(self, value: str) -> bool:
         """Whether ``value`` is an initializer of this graph or, in a body, of one around it."""
         around: Scope | None = self.graph
@@ -78,9 +84,12 @@ class Flow:
                 kinds.append(Kind.DATA)
                 continue
             makers = self.before[index]
+            inputs = made_from(node)
+            if len(inputs) < len(node.inputs):
+                makers = [maker for maker in makers if any(value in inputs for value in self.nodes[maker].outputs)]
             kind = max((kinds[maker] for maker in makers), default=Kind.CONSTANT)
             if kind < Kind.DATA and not all(
-                not value or value in initializers or self.graph.producer(value) is not None for value in node.inputs
+                not value or value in initializers or self.graph.producer(value) is not None for value in inputs
             ):
                 kind = Kind.DATA
             kinds.append(kind if makers or node.inputs else Kind.CONSTANT)

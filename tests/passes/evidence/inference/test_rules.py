@@ -216,6 +216,109 @@ def test_rule_missing_number(last: int, between: str, paths: dict[str, str]) -> 
     assert {value: each.path for value, each in found.items() if each.rule == "missing-number"} == paths
 
 
+@pytest.mark.parametrize(
+    ("last", "after", "paths"),
+    [
+        (2, "e = Tanh (Y) Z = Neg (e)", {"e": "net.3"}),  # what a missing item does, done once more
+        (2, "e = Tanh (Y) f = Tanh (e) Z = Neg (f)", {"e": "net.3", "f": "net.4"}),
+        (2, "e = Neg (Y) Z = Tanh (e)", {}),  # another step than the missing item's
+        (1, "e = Tanh (Y) Z = Neg (e)", {}),  # no number is missing
+    ],
+)
+def test_rule_next_number(last: int, after: str, paths: dict[str, str]) -> None:
+    """After the last item of a list, what does the same as a missing item of that list is the next item."""
+    text = NUMBERED.format(last=last, between="d = Tanh (a)").replace("=> (float[2,4] Y)", "=> (float[2,4] Z)")
+    model = make_model(text.replace('.weight")\n    }', f'.weight")\n        {after}\n    }}'))
+    run_pass("parameter-attribution", model)
+    run_pass("context-inheritance", model)
+    found = {node.first_output: node.attribution for node in model.nodes()}
+    assert {value: each.path for value, each in found.items() if each.rule == "next-number"} == paths
+
+
+CELL = f"""
+    agraph (float[2,4] X, float[2,4] H) => (float[2,4] Y)
+    <float[4,4] "net.cell.weight_ih" {SQUARE}, float[4,4] "net.cell.weight_hh" {SQUARE},
+     float[4,4] "net.out.weight" {SQUARE}> {{
+        i = MatMul (X, "net.cell.weight_ih")
+        s = Sigmoid (i)
+        j = SECOND
+        g = Tanh (j)
+        m = Mul (s, g)
+        r = Neg (AWAY)
+        h = Add (m, r)
+        a = Abs (h)
+        Y = MatMul (a, "net.out.weight")
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "away", "inside"),
+    [
+        ('MatMul (H, "net.cell.weight_hh")', "g", "sgmrh"),
+        ('MatMul (H, "net.cell.weight_hh")', "X", "sgm"),
+        ('MatMul (H, "net.cell.weight_ih")', "g", ""),  # two calls of one module
+        ('MatMul (H, "net.out.weight")', "g", ""),  # of two modules
+    ],
+)
+def test_rule_own_products(second: str, away: str, inside: str) -> None:
+    """What joins the products of a module's own weights is that module's, up to where all their data meets."""
+    model = make_model(CELL.replace("SECOND", second).replace("AWAY", away))
+    run_pass("parameter-attribution", model)
+    run_pass("context-inheritance", model)
+    found = {node.first_output: node.attribution for node in model.nodes()}
+    assert {value for value, each in found.items() if each.rule == "own-products"} == set(inside)
+    assert not inside or {found[value].path for value in f"{inside}a"} == {"net.cell", "net"}
+
+
+def test_a_normalisation_of_groups_is_one_module() -> None:
+    """As torch.export writes it: weights are cast like the data, along axes that are counted up."""
+    model = make_model(
+        """
+        agraph (float[1,4,2,2] X) => (float[1,4,2,2] Y)
+        <float[4,4,1,1] "net.conv.weight" = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float[4] "net.norm.weight" =
+         {1,2,3,4}, float[4] "net.norm.bias" = {4,3,2,1}, float[2] ones = {1,1}, float[2] zeros = {0,0},
+         int64 from = {1}, int64 to = {3}, int64 by = {1}, int64[3] groups = {0,2,-1}> {
+            c = Conv (X, "net.conv.weight")
+            r = Reshape (c, groups)
+            s = CastLike (ones, c)
+            n = InstanceNormalization (r, s, zeros)
+            size = Shape (c)
+            b = Reshape (n, size)
+            axes = Range (from, to, by)
+            u = Unsqueeze ("net.norm.weight", axes)
+            v = Unsqueeze ("net.norm.bias", axes)
+            w = CastLike (u, b)
+            m = Mul (b, w)
+            o = CastLike (v, m)
+            d = Add (m, o)
+            Y = Relu (d)
+        }
+        """
+    )
+    run_pass("scope-attribution", model)
+    check(
+        PASS,
+        model,
+        """
+        c      net.conv   parameter/initializer-name
+        r      net.norm   inherited/norm-growth
+        s      net.norm   inherited/constant-consumers
+        n      net.norm   inherited/norm-growth
+        size   net.norm   inherited/shape-consumers
+        b      net.norm   inherited/norm-growth
+        axes   net.norm   inherited/constant-consumers
+        u      net.norm   parameter/initializer-name
+        v      net.norm   parameter/initializer-name
+        w      net.norm   parameter/initializer-name
+        m      net.norm   parameter/initializer-name
+        o      net.norm   parameter/initializer-name
+        d      net.norm   parameter/initializer-name
+        Y      net        inherited/producers
+        """,
+    )
+
+
 RECURRENT = """
     agraph (float[2,1,4] X, float[1,16,4] W, float[1,16,4] R) => (float[2,1,4] Y) {{
         a = {before} (X)         # scope: {scope}

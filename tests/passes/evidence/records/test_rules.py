@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from modelexport.ir import load_model
 from modelexport.ir.io.writer import save_model, to_bytes
 from modelexport.passes.testing import check, make_model, run_pass
@@ -161,6 +163,27 @@ def test_rule_initializer_parent() -> None:
     """A weight on the left of a product is used by other code than its module's own."""
     text = graph('Y = MatMul ("enc.fc.weight", X)', weights=f'float[4,4] "enc.fc.weight" {SQUARE}')
     check(PASS, text, "Y enc parameter/initializer-parent")
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        ("net.0 net.2 net.4", "net.1"),  # numbers are left out, as by modules without parameters
+        ("net.2 net.0", "net.3"),
+        ("net.0 net.1", ""),  # a list of nothing but layers: the code around it
+        ("enc.net.3 enc.net.2", "enc"),
+        ("net.fc net.out", "net"),
+    ],
+)
+def test_an_activation_that_was_fused_into_a_layer(items: str, path: str) -> None:
+    first, *others = items.split()
+    weights = ", ".join(f'float[4,4] "{item}.weight" {SQUARE}' for item in items.split())
+    nodes = [f'b{number} = MatMul (a, "{item}.weight")' for number, item in enumerate(others)]
+    product = f'a = com.microsoft.FusedGemm <activation = "Relu"> (X, "{first}.weight")'
+    model = make_model(graph(product, *nodes, "Y = Neg (b0)", weights=weights))
+    run_pass(PASS, model)
+    found = next(node.attribution for node in model.nodes() if node.first_output == "a")
+    assert (found.path, found.rule) == (path, "initializer-parent")
 
 
 def test_rule_initializer_several() -> None:
