@@ -186,6 +186,24 @@ def test_an_activation_that_was_fused_into_a_layer(items: str, path: str) -> Non
     assert (found.path, found.rule) == (path, "initializer-parent")
 
 
+def test_rule_initializer_packed() -> None:
+    """A module that makes three products with one parameter of its own makes that of its child's weight as well."""
+    names = ("l.2.a.in_proj_bias", "l.2.a.out_proj.weight", "l.1.a.out_proj.weight", "b.out_proj.weight", "b.bias")
+    weights = ", ".join(f'float[4,4] "{name}" {SQUARE}' for name in names)
+    nodes = (
+        'a = Add (X, "l.2.a.in_proj_bias")',
+        'b = Gemm (a, "l.2.a.out_proj.weight")',
+        'c = Gemm (b, "l.1.a.out_proj.weight")',  # whose own parameter was merged with that of the first
+        'd = Add (c, "b.bias")',
+        'e = Gemm (d, "b.out_proj.weight")',
+        'Y = MatMul (e, "l.2.a.out_proj.weight")',  # three dimensions: the child was called
+    )
+    placed = "b l.2.a {rule}\nc l.1.a {rule}".format(rule="parameter/initializer-packed 0.98")
+    found = f"a l.2.a parameter/initializer-name\n{placed}\nd b parameter/initializer-name\n"
+    found += "e b.out_proj parameter/initializer-name\nY l.2.a.out_proj parameter/initializer-shared"
+    check(PASS, graph(*nodes, weights=weights), found)
+
+
 def test_rule_initializer_several() -> None:
     """Weights of several modules joined, as many of one as of another."""
     weights = f'float[4,4] "enc.q.weight" {SQUARE}, float[4,4] "enc.k.weight" {SQUARE}'
