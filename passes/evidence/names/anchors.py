@@ -165,8 +165,9 @@ def _packing(owner: Mapping[str, str]) -> frozenset[str]:
     """The modules with one packed parameter for the products of their inputs, numbers as ``0``.
 
     torch's own makes the product of its output with the weight of its child ``out_proj`` too, in two dimensions (Gemm),
-    and doesn't call the child. Right for 62 of 62 tags of the benchmark's ``encoder``, ``hearer``, ``recurrent``
-    and ``siglip``; without it 336 of 5,507 more are wrong there, as what lies around goes with it. A module of the like may have lost the name of its parameter to an equal one.
+    and doesn't call the child. Right for 62 of 62 tags of the benchmark's ``encoder``, ``hearer``, ``recurrent`` and
+    ``siglip``; without it 336 of 5,507 more are wrong there, as what lies around goes with it. A module of the like may
+    have lost the name of its parameter to an equal one.
     """
     return frozenset(_NUMBERS.sub("0", path) for name, path in owner.items() if name.rpartition(".")[2] in _PACKING)
 
