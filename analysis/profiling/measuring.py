@@ -26,6 +26,7 @@ from modelexport.ir.node import Node
 from modelexport.passes.attribute_embedding import AttributeEmbedding
 from modelexport.passes.pipeline.attributed import attributed
 from modelexport.passes.pipeline.base import PassContext
+from modelexport.passes.running.events import name_in_body
 from modelexport.passes.running.inputs import make_inputs, model_inputs
 from modelexport.passes.running.named_copy import FRESH, Instance, named_copy
 from modelexport.passes.running.session import (
@@ -85,8 +86,11 @@ class Names:
 
     def lookup(self, name: str, op_type: str) -> Named | None:
         """What ``name`` stands for, if it is an ``op_type`` (where the profile says one)."""
-        named = self.found.get(name)
-        return named if named is not None and (not op_type or named.op_type == op_type) else None
+        for called in dict.fromkeys((name_in_body(name), name)):
+            named = self.found.get(called)
+            if named is not None and (not op_type or named.op_type == op_type):
+                return named
+        return None
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from modelexport.ir.errors import InputError
 from modelexport.ir.text import shown
 
+_INLINED = "_inlfunc_SequenceMap_"  # before the names of a SequenceMap's body, which becomes that of a Loop
 _SUFFIXES = ("_kernel_time", "_fence_before", "_fence_after")
 
 
@@ -63,6 +64,13 @@ def _events(data: Any, label: str) -> Iterator[dict[str, Any]]:
     if not isinstance(data, list) or not all(isinstance(event, dict) for event in data):
         raise InputError(f"{label}: not a list of events")
     yield from data
+
+
+def name_in_body(name: str) -> str:
+    """A kernel's name as the node of a SequenceMap's body is called, at any depth; any other name as it is."""
+    while name.startswith(_INLINED):
+        name = name[len(_INLINED) :]
+    return name
 
 
 def kernel_name(event: dict[str, Any]) -> str | None:

@@ -206,6 +206,8 @@ class _Namer:
         self.functions.append(function)
         proto.op_type = function.name
         proto.ClearField("overload")
+        given = {attribute.name for attribute in proto.attribute}  # onnx's inliner takes no defaults
+        proto.attribute.extend(default for default in function.attribute_proto if default.name not in given)
         self.graph(callee, function, (*calls, node))
 
     def _fresh(self, base: str, calls: tuple[Node, ...]) -> str:

@@ -18,7 +18,7 @@ from modelexport.ir.errors import InputError
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
 from modelexport.passes.running import inputs as running_inputs
-from modelexport.passes.running.events import kernel_name, read_events
+from modelexport.passes.running.events import kernel_name, name_in_body, read_events
 from modelexport.passes.running.named_copy import Instance, NamedCopy, named_copy
 from modelexport.passes.running.session import (
     SessionSettings,
@@ -204,7 +204,7 @@ def _profiled(model: Model, source: onnx.ModelProto | Path, made: Mapping[str, A
                 continue
             args = event.get("args", {})
             signature = (json.dumps(args.get("input_type_shape")), json.dumps(args.get("output_type_shape")))
-            seen.signatures.setdefault(name, Counter())[signature] += 1
+            seen.signatures.setdefault(name_in_body(name), Counter())[signature] += 1
     return seen
 
 
@@ -240,7 +240,7 @@ def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
                     executions.append(Execution(count, inputs, outputs))
             elif runs or not any(n.name in seen.signatures for n in scope.nodes):
                 # a constant, or an operator that onnxruntime replaced by others: it runs as often as what is beside it
-                often: int | None = runs if runs or seen.whole else static.count
+                often: int | None = runs if runs or (seen.whole and not scope.replaced) else static.count
                 if often != 0:
                     executions.append(
                         Execution(
@@ -252,6 +252,7 @@ def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
                                 _known(v, values.get(name))
                                 for v, name in zip(static.outputs, node.outputs, strict=True)
                             ),
+                            static.reason,
                         )
                     )
             found.executions[node.name] = tuple(executions)

@@ -39,12 +39,14 @@ class StaticScope:
     Attributes:
         nodes: its nodes in file order.
         runs: how often it runs in all; None where that is not known, for ``reason``.
+        replaced: whether onnxruntime may replace the operator that runs it, so that a run does not show its nodes.
     """
 
     nodes: Sequence[StaticNode]
     parent: StaticScope | None
     runs: int | None = 1
     reason: str = ""
+    replaced: bool = False
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
 
@@ -232,6 +234,7 @@ def _read_bodies(scope: StaticScope, found: list[StaticScope]) -> None:
                 else:
                     runs *= times
             inner = _read(body, scope, runs, reason, found)
+            inner.replaced = scope.replaced or node.op_type not in ("If", "Loop", "Scan")
             if node.op_type == "Scan" and node.domain in ("", "ai.onnx"):
                 _scan_inputs(node, body, scope, inner)
             _read_bodies(inner, found)
