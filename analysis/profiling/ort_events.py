@@ -21,6 +21,7 @@ WITH_BODIES = frozenset(
     ("If", "Loop", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch")
 )
 _RUN = "model_run"
+_MOST_EVENTS = 1_000_000  # that onnxruntime keeps
 
 
 @dataclass(slots=True)
@@ -77,7 +78,9 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
     threads: dict[str, list[Slice]] = {}
     slices: list[Slice] = []
     names: dict[str, str] = {}
+    count = 0
     for event in events:
+        count += 1
         name = kernel_name(event)
         if name is None and event.get("name") != _RUN:
             continue
@@ -103,7 +106,12 @@ def recording(events: Iterable[dict[str, Any]], warmup: int = 1, label: str = "p
         raise InputError(f"{label}: has no event of a node: not a profile of onnxruntime")
     for thread in threads.values():
         _nest(thread)
-    return _select(spans, slices, warmup)
+    found = _select(spans, slices, warmup)
+    if not spans and count >= _MOST_EVENTS:
+        found.warnings.append(
+            "the profile ends inside the first run (onnxruntime keeps a million events): what ran after is missing"
+        )
+    return found
 
 
 def _time(event: Mapping[str, Any], key: str, label: str) -> float:

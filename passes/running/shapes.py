@@ -39,6 +39,7 @@ from modelexport.passes.running.static_shapes import (
 from modelexport.passes.running.values import Execution, Value
 
 ShapeSource = Literal["static", "inferred", "run"]
+_CUT = "the profile of the run is cut short"
 _Signature = tuple[str, str]  # input and output shapes of one execution, as JSON
 
 
@@ -113,7 +114,7 @@ def find_shapes(
     found.source = "run"
     found.complete = _merge(found, scopes, seen)
     if not found.complete and not seen.whole:
-        found.problems.append("the profile of the run is cut short: counts of what runs last are missing")
+        found.problems.append(f"{_CUT}: counts of what runs last are missing")
     return found
 
 
@@ -218,7 +219,7 @@ def _has_own_names(model: Model, named: NamedCopy) -> bool:
 def _is_of(seen: _Seen, named: NamedCopy) -> bool:
     """Whether the nodes that ran are those of the model: its file may have become another one."""
     main = {node.name for node in named.proto.graph.node if node.op_type != "Constant"}
-    return main <= seen.signatures.keys() <= named.instances.keys()
+    return seen.signatures.keys() <= named.instances.keys() and (not seen.whole or main <= seen.signatures.keys())
 
 
 def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
@@ -255,6 +256,10 @@ def _merge(found: Shapes, scopes: Sequence[StaticScope], seen: _Seen) -> bool:
                             static.reason,
                         )
                     )
+            if scope.parent is not None and not seen.whole:
+                told = sum(each.count or 0 for each in executions)
+                if static.count is None or static.count > told:
+                    executions.append(Execution(None, static.inputs, static.outputs, _CUT))
             found.executions[node.name] = tuple(executions)
             complete = complete and all(execution.known for execution in executions)
     return complete

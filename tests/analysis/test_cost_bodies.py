@@ -42,6 +42,34 @@ def test_a_body_of_which_a_run_shows_nothing_is_unknown(monkeypatch):
     assert found.modules[0].partial and found.total["macs"] == 0
 
 
+def test_counts_of_a_profile_that_is_cut_short_are_lower_bounds(monkeypatch, tmp_path):
+    from modelexport.ir.io.writer import save_model
+    from modelexport.passes.running import shapes
+
+    text = f"""{HEAD} g (float[1,2] x, int64 n) => (float[1,2] z) <float[2,2] w = {{1, 2, 3, 4}}, bool yes = {{1}}> {{
+        ["/loop/Loop"] y = Loop <body = b (int64 i, bool c, float[1,2] s) => (bool d, float[1,2] t) {{
+            ["/loop/fc/MatMul"] t = MatMul (s, w)
+            ["/loop/Identity"] d = Identity (c) }}> (n, yes, x)
+        ["/head/MatMul"] z = MatMul (y, w) }}"""
+    save_model(from_proto(parser.parse_model(text)), tmp_path / "m.onnx")
+    arrays = {"n": np.array(9)}
+    assert cost(tmp_path / "m.onnx", arrays).total["macs"] == 9 * 4 + 4
+    runs = []
+
+    def cut(path, whole=shapes.read_events):
+        runs.append(path)
+        events = list(whole(path))
+        inner = [place for place, event in enumerate(events) if "/loop/fc" in str(event.get("name"))]
+        yield from events[: inner[5]]
+
+    monkeypatch.setattr(shapes, "read_events", cut)
+    found = cost(tmp_path / "m.onnx", arrays)
+    partial = {row.path for row in found.modules if row.partial}
+    assert partial == {"", "loop", "loop.fc", "head"} and found.total["macs"] == 5 * 4
+    assert {each.reason for each in found.unknown if each.path == "loop.fc"} == {"the profile of the run is cut short"}
+    assert len(runs) == 1
+
+
 @pytest.mark.parametrize("optimization", ["disable", "all"])
 def test_the_time_of_such_a_body_is_of_its_modules(optimization):
     model = from_proto(parser.parse_model(MAPPED))

@@ -121,6 +121,16 @@ def test_an_incomplete_last_run_is_dropped_with_a_warning(write):
     assert any("incomplete" in line for line in report.warnings)
 
 
+def test_a_profile_that_ends_inside_the_first_run_says_so(write, monkeypatch):
+    from modelexport.analysis.profiling import ort_events
+
+    bare = write([each for each in RUNS if each["name"] != "model_run"])
+    assert profile(model(), recorded=bare).warnings == ()
+    monkeypatch.setattr(ort_events, "_MOST_EVENTS", 16)
+    assert ["inside the first run" in line for line in profile(model(), recorded=bare).warnings] == [True]
+    assert profile(model(), recorded=write(RUNS, "whole.json")).warnings == ()
+
+
 def test_events_of_no_module_are_the_roots(write):
     extra = [event("reorder", 3050, 7, "ReorderInput"), event("reorder", 4050, 7, "ReorderInput")]
     extra.append(event("reorder", 5050, 7, "ReorderInput"))
