@@ -76,7 +76,9 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
             continue
         if not owners:
             continue
-        path = _chief(owners)
+        # What nobody else reads is the node's own; the rest may be called after whoever had an equal parameter.
+        own = [constant[value] for value in inputs if constant.get(value) and value not in hows and value not in shared]
+        path = _chief(own or owners)
         if node.op_type == "Gemm" and path.rpartition(".")[2] == "out_proj":
             packing = _packing(owner) if packing is None else packing
             if _NUMBERS.sub("0", path.rpartition(".")[0]) in packing:

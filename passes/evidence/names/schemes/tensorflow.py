@@ -14,6 +14,7 @@ _ATOM = re.compile(r"[A-Za-z0-9._\->]*[A-Za-z_][A-Za-z0-9._\->]*")
 _OPERATION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OUTPUT = re.compile(r":\d+$")
 _HELPER = re.compile(r"__\d+$")
+_COUNTED = re.compile(r"[A-Z][A-Za-z0-9]*__\d+")
 _MADE = re.compile(r"_[A-Z][A-Za-z]*$|_graph_outputs_Identity$|_(?:weights|bias)_fused_bn$")
 _CONDITION = re.compile(r"cond___|(?:[^/]*_)?while_cond(?:_frozen)?_\d+_(?=[^/]+/)")
 _WRAPPER = re.compile(r"(?:Stateful)?PartitionedCall(?:_\d+)?")
@@ -46,6 +47,8 @@ class TensorFlow(Scheme):
         name = name[condition.end() :] if condition is not None else name
         *atoms, operation = name.split("/")
         if not _OPERATION.fullmatch(operation) or not all(map(_ATOM.fullmatch, atoms)):
+            return None
+        if any(map(_COUNTED.fullmatch, atoms)):  # a tool put more behind the name of a converter's node
             return None
         return Scope(self.kept(atoms), operation, helper is not None and made is None)
 

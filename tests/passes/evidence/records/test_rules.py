@@ -152,6 +152,16 @@ def test_rule_initializer_name() -> None:
     check(PASS, text, "Y enc.fc parameter/initializer-name")
 
 
+def test_a_parameter_of_its_own_places_a_node_before_one_that_equal_ones_were_merged_into() -> None:
+    """onnxruntime keeps one of two equal biases; the weight that nobody else reads is the product's."""
+    weights = (
+        f'float[4,4] "fc.weight" {SQUARE}, float[4] "norm.weight" = {{1,2,3,4}}, float[4] "norm.bias" = {{4,3,2,1}}'
+    )
+    nodes = ('a = Gemm (X, "fc.weight", "norm.bias")', 'Y = LayerNormalization (a, "norm.weight", "norm.bias")')
+    found = "a fc parameter/initializer-name\nY norm parameter/initializer-name"
+    check(PASS, graph(*nodes, weights=weights), found)
+
+
 def test_rule_initializer_shared() -> None:
     """Two nodes compute with one weight: it may have been two before equal ones were merged."""
     nodes = ('a = MatMul (X, "enc.fc.weight")', 'Y = MatMul (a, "enc.fc.weight")')

@@ -48,7 +48,8 @@ def test_name_scopes_of_tensorflow() -> None:
             ["StatefulPartitionedCall/net/norm.1/sub"] e = Sub (c, d)
             ["StatefulPartitionedCall/net/fc/Tensordot/MatMul_Gemm__6"] f = MatMul (e, e)
             ["StatefulPartitionedCall/net/add"] g = Add (f, X)
-            [Unsqueeze__12] Y = Identity (g)
+            ["Unsqueeze__12"] h = Identity (g)
+            ["Relu__3/duplicated"] Y = Relu (h)
         }
         """,
         """
@@ -59,6 +60,7 @@ def test_name_scopes_of_tensorflow() -> None:
         e   net.norm%2E1   scope/scheme-tensorflow
         f   net.fc         scope/scheme-tensorflow
         g   net            scope/scheme-tensorflow
+        h   -
         Y   -
         """,
     )
