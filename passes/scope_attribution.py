@@ -21,7 +21,7 @@ from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.ir.scope import Scope
 from modelexport.passes.evidence.inference.confidence import UNMEASURED, confidence
-from modelexport.passes.evidence.names.anchors import anchors, is_read_elsewhere, is_used_above, weights_read
+from modelexport.passes.evidence.names.anchors import SHARED, anchors, is_read_elsewhere, is_used_above, weights_read
 from modelexport.passes.evidence.names.functions import Arguments
 from modelexport.passes.evidence.names.merged_scopes import told_apart
 from modelexport.passes.evidence.names.parameters import ParameterIndex, Weights
@@ -29,6 +29,7 @@ from modelexport.passes.evidence.names.prefixes import Prefixes
 from modelexport.passes.evidence.names.schemes.reading import Reading
 from modelexport.passes.evidence.names.scoped import BY_NAME, BY_VALUE, ScopedNodes
 from modelexport.passes.evidence.names.scopes import ScopeWalk
+from modelexport.passes.evidence.names.tied import borrowed
 from modelexport.passes.evidence.records.folded import REWRITES, folded_into
 from modelexport.passes.evidence.records.folded import RULE as FOLDED
 from modelexport.passes.evidence.records.node_names import name_decides
@@ -262,7 +263,13 @@ class _Run:
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
             owners = self.parameters if arguments is None else arguments.index(graph, self.parameters)
+            lookups = borrowed(graph, owners.owner, self.weights)
             for node, path, rule in anchors(graph, owners):
+                if node in lookups:  # the weight is called after the product, which may read a copy without a name
+                    product = lookups[node]
+                    if product is not None and product.attribution is None:
+                        self._set(product, path, SHARED, (node.inputs[0],), Source.PARAMETER)
+                    continue
                 uses = self.model.modules.uses(path)
                 if node.attribution is not None or len(uses) != 1:
                     continue

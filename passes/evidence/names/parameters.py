@@ -194,6 +194,21 @@ class Weights:
         head = raw[:_GLANCE]
         return bool(first) and head == first * (len(head) // size) and raw == first * (len(raw) // size)
 
+    def are_transposed(self, one: str, other: str) -> bool:
+        """Whether the first row of the matrix ``one`` is the first column of ``other``, whose shape is turned round."""
+        first, second = self._find(one), self._find(other)
+        if first is None or second is None or len(first.dims) != 2 or self.is_uniform(one):
+            return False
+        if list(first.dims) != [*second.dims][::-1]:
+            return False
+        size = _FLOATS[first.data_type]
+        rows, width = first.raw_data, second.dims[1] * size
+        if second.data_type != first.data_type or not rows or len(rows) != len(second.raw_data):
+            return False
+        column = second.raw_data
+        starts = range(0, len(column), width)
+        return all(rows[at * size : (at + 1) * size] == column[start : start + size] for at, start in enumerate(starts))
+
     def fingerprint(self, name: str) -> str:
         """Equal for weights with equal shape and equal first bytes; external data is told apart by its place.
 
