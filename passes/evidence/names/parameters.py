@@ -22,16 +22,19 @@ _USUAL = re.compile(r"(?:[A-Za-z0-9_]+\.)+[A-Za-z_][A-Za-z0-9_]*")
 _FUSED = re.compile(r"[A-Za-z]+Fusion_(?:(?:Add|BN|Mul)_[A-Z]|[A-Za-z]+)_")
 
 
+def unfused(name: str) -> str:
+    """The name of a weight without what a fusion put before it."""
+    fused = _FUSED.match(name)
+    return name if fused is None else name[fused.end() :]
+
+
 def owner_of(name: str) -> str | None:
     """Path of the module that owns the parameter ``name``; None where the name is not a dotted parameter name."""
     if _USUAL.fullmatch(name) is not None and len(name) <= 4096 and "Fusion_" not in name:
         return name[: name.rindex(".")]
     if "." not in name or len(name) > 4096 or not _FOREIGN.isdisjoint(name) or not name.isprintable():
         return None
-    fused = _FUSED.match(name)
-    if fused is not None:
-        name = name[fused.end() :]
-    atoms = name.split(".")
+    atoms = unfused(name).split(".")
     if not all(atoms) or (atoms[0].isdigit() and len(atoms) == 2 and atoms[1].isdigit()):
         return None
     atoms.pop()

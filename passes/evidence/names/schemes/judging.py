@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import onnx.defs
 
 from modelexport.ir.node import Node
+from modelexport.passes.evidence.names.parameters import unfused
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.interface import Scheme, Scope
 
@@ -39,7 +40,7 @@ def by_weights(scheme: Scheme, read: Mapping[Node, Sequence[str]]) -> dict[str, 
     ``read`` has the weights that each node computes with.
     """
     named = (weight for names in read.values() for weight in names if not scheme.is_made(weight))
-    weights = {weight: scheme.weight(weight) for weight in named}
+    weights = {weight: scheme.weight(unfused(weight)) for weight in named}
     found = {weight: atoms for weight, atoms in weights.items() if atoms}
     scopes = set(found.values())
     if len(found) < _FEWEST_WEIGHTS or len(found) < _MOST * len(weights) or len(scopes) < 2:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
+from modelexport.passes.evidence.names.parameters import unfused
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.catalogue import schemes
 from modelexport.passes.evidence.names.schemes.interface import HELPER, OPERATION, ORDER, WEIGHT, Scheme, Scope
@@ -101,7 +102,7 @@ class Reading:
         owner: dict[str, Atoms] = {}
         for node in nodes:
             for value in self._weights(node):
-                if value not in owner and (atoms := weights.get(value) or scheme.weight(value)):
+                if value not in owner and (atoms := weights.get(value) or scheme.weight(unfused(value))):
                     owner[value] = tree.of_weight(atoms)
         if scheme.closed:
             known = set(owner.values())
@@ -122,7 +123,7 @@ class Reading:
         """One operation is one module's. Where it computes with weights of several, it stands for what they are in."""
         for group in operations(scheme, nodes):
             read = (value for node in group for value in node.inputs if value in self._tensors)
-            owners = [tree.of_weight(atoms) for value in read if (atoms := scheme.weight(value))]
+            owners = [tree.of_weight(atoms) for value in read if (atoms := scheme.weight(unfused(value)))]
             if len(set(owners)) > 1:
                 path = path_of(owners[-1])
                 for node in group:

@@ -160,6 +160,18 @@ def test_blobs_of_caffe2() -> None:
     assert [place and place[0] for place in found.values()] == ["fire.squeeze"] * 2 + ["pool1", "fire.expand", None]
 
 
+def test_what_a_fusion_puts_before_the_name_of_a_weight_is_no_part_of_it() -> None:
+    kernel, bias = "ConvBnFusion_W_conv2d_{0}.w_0_deepcopy_{0}", "ConvBnFusion_BN_B_batch_norm2d_{0}.b_0_deepcopy_9{0}"
+    tensors = [f'float[1,1,1] "{kernel.format(i)}" = {{{i}}}, float[1] "{bias.format(i)}" = {{{i}}}' for i in (1, 2)]
+    weights = ", ".join(tensors)
+    lines = "\n".join(
+        f'["Conv.{i}"] {made} = Conv ({read}, "{kernel.format(i)}", "{bias.format(i)}")'
+        for i, read, made in ((1, "X", "a"), (2, "a", "Y"))
+    )
+    found = places(f"agraph (float[1,1,4] X) => (float[1,1,4] Y) <{weights}> {{\n{lines}\n}}")
+    assert [place and place[0] for place in found.values()] == ["conv2d_1", "conv2d_2"]
+
+
 def test_flat_names_with_the_weights_named_after_them() -> None:
     found = places(
         """
