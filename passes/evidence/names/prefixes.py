@@ -1,7 +1,8 @@
 """Prefixes that composing tools put before every name: ``encoder//fc/Gemm``, ``Inline_0__/fc/Gemm``.
 
 A prefix is seen in names that are TorchScript's behind it: the node ends in its operator and its output is called
-``<node>_output_0``. Each prefix is one model; where a file holds more than one, each hangs under a segment of its own.
+``<node>_output_0``; where nodes lost their names, in that. Each prefix is one model; where a file holds more than one,
+each hangs under a segment of its own.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ class Prefixes:
         torch, every = Counter[str](), Counter[str]()
         named = 0
         for node in model.nodes():
-            name = node.name
+            name, made = node.name, _OUTPUT.search(node.first_output)
+            if not name and made is not None:
+                name = node.first_output[: made.start()]
             named += bool(name)
             if name[:1] == "/" or "/" not in name or name.startswith(FUSED):
                 continue
             prefix = _prefix(name)
             every[prefix] += 1
-            if _OUTPUT.search(node.first_output) and scope_of_name(name[len(prefix) :], node.op_type) is not None:
+            if made is not None and scope_of_name(name[len(prefix) :], node.op_type) is not None:
                 torch[prefix] += 1
         found = [p for p, count in torch.items() if count >= _FEWEST and count >= _MOST * every[p]]
         if not found or len(found) > _LIMIT:

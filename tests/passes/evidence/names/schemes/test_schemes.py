@@ -243,6 +243,14 @@ def test_a_prefix_before_every_name_changes_nothing(prefix: str) -> None:
     assert list(found.values()) == list(plain.values()) and None not in found.values()
 
 
+@pytest.mark.parametrize("prefix", ["enc_", "enc/"])
+def test_a_prefix_is_seen_in_names_of_values_where_nodes_have_none(prefix: str) -> None:
+    proto = compose.add_prefix(make_model(_TORCH).proto, prefix)
+    for node in proto.graph.node:
+        node.name = ""
+    assert [place and place[0] for place in attributed(proto).values()] == ["block.fc", "block.act", None]
+
+
 def test_each_of_two_merged_models_hangs_under_its_prefix() -> None:
     one, two = make_model(_TORCH).proto, make_model(_TORCH).proto
     merged = compose.merge_models(one, two, io_map=[("Y", "X")], prefix1="a/", prefix2="b_")
