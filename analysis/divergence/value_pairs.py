@@ -12,7 +12,7 @@ from modelexport.ir.arrays import Array
 from modelexport.ir.errors import InputError
 from modelexport.ir.model import Model
 from modelexport.ir.text import shown
-from modelexport.passes.running.inputs import InputInfo, model_inputs
+from modelexport.passes.running.inputs import InputInfo, model_inputs, numpy_type
 
 # What quantisers append to the name of a value whose quantised and dequantised form stands for it.
 _SPELLED = re.compile(
@@ -81,7 +81,9 @@ def fitted(array: Array, info: InputInfo) -> Array:
         return ((bits + 0x7FFF + ((bits >> np.uint32(16)) & 1)) >> np.uint32(16)).astype(np.uint16)
     if not info.elem_type or info.elem_type == onnx.TensorProto.STRING:
         return array
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(info.elem_type))
+    dtype = numpy_type(info.elem_type)
+    if dtype is None:
+        raise InputError(f"the candidate's input {shown(info.name)!r} has an element type that ONNX does not have")
     if dtype == array.dtype:
         return array
     if any(dtype.kind in kinds and array.dtype.kind in kinds for kinds in ("f", "iu")):

@@ -171,10 +171,7 @@ def check_arrays(model: Model, arrays: Mapping[str, Array]) -> None:
 
 def _made(info: InputInfo, shape: tuple[int, ...], random: np.random.Generator) -> Array:
     kind = info.elem_type
-    try:
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
-    except KeyError:
-        dtype = np.dtype("V1")
+    dtype = numpy_type(kind) or np.dtype("V1")
     if kind == _BFLOAT16:
         return _bfloat16(random.standard_normal(shape, np.float32))
     if kind == onnx.TensorProto.STRING:
@@ -203,9 +200,17 @@ def _checked(info: InputInfo, array: Array) -> Array:
     elif kind == onnx.TensorProto.STRING:
         if array.dtype.kind in "OUS":
             return array.astype(object)
-    elif kind and array.dtype == np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)):
+    elif kind and numpy_type(kind) is not None and array.dtype == numpy_type(kind):
         return array
     raise InputError(f"input {shown(info.name)!r} is {type_name(kind)}, not {array.dtype}")
+
+
+def numpy_type(kind: int) -> np.dtype[np.generic] | None:
+    """NumPy's type for an element type; None for a number that stands for none."""
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    except KeyError:
+        return None
 
 
 def type_name(kind: int) -> str:

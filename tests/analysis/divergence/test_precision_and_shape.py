@@ -152,3 +152,12 @@ def test_a_chunk_holds_no_more_than_it_may_where_the_file_states_no_sizes(operat
         run.step(chunk)
     assert max(lengths) <= 4
     assert sum(lengths) == 40
+
+
+def test_an_element_type_that_there_is_not_is_an_input_error():
+    damaged = model("y = Tanh(x)", "float[4,8]").proto
+    damaged.graph.input[0].type.tensor_type.elem_type = 99
+    with pytest.raises(InputError, match="'x' has an element type that ONNX does not have"):
+        compare_values(model("y = Tanh(x)", "float[4,8]"), from_proto(damaged))
+    with pytest.raises(InputError, match="no known type"):
+        compare_values(from_proto(damaged), from_proto(damaged), inputs={"x": np.ones((4, 8), np.float32)})
