@@ -63,7 +63,9 @@ def _inherited(nodes: Iterable[Node]) -> Iterator[Violation]:
             if not attribution.by:
                 yield _unnamed(node)
             continue
-        for reader in (reader for value in node.outputs if value for reader in node.graph.consumers(value)):
+        graph = node.graph  # readers of a value that two nodes of a damaged graph make are those of the first
+        made = (value for value in node.outputs if value and graph.producer(value) is node)
+        for reader in (reader for value in made for reader in graph.consumers(value)):
             if reader.attribution is not None and reader.attribution.source not in _WEAK:
                 yield Violation(node.described, f"is open, and {reader.described} that reads it is not")
                 break

@@ -6,6 +6,7 @@ import pytest
 
 from modelexport.ir.attribution import Attribution, Source
 from modelexport.ir.facts import Fact
+from modelexport.ir.io.reader import from_proto
 from modelexport.ir.model import Model
 from modelexport.passes.testing import make_model
 
@@ -86,3 +87,19 @@ def test_a_sample_is_spread_over_the_model() -> None:
     assert [str(each) for each in Fact.TAGGED.check(model, len(every))] == every
     assert [str(each) for each in Fact.TAGGED.check(model, 2)] == [every[0], every[2]]
     assert [str(each) for each in Fact.TAGGED.check(model, 1)] == [every[0]]
+
+
+def test_inherited_asks_the_first_of_two_nodes_that_make_one_value() -> None:
+    proto = make_model(_CHAIN).proto
+    proto.graph.node.add(op_type="Relu", name="again", input=["X"], output=["a"])
+    model = from_proto(proto)
+    attribute(model, "first", Source.FALLBACK)
+    attribute(model, "second")
+    attribute(model, "third")
+    assert found(Fact.INHERITED, model) == []
+    open_first = from_proto(proto)
+    attribute(open_first, "second")
+    attribute(open_first, "third")
+    assert found(Fact.INHERITED, open_first) == [
+        "main: node 0 (first): is open, and main: node 1 (second) that reads it is not"
+    ]
