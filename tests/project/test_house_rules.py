@@ -31,8 +31,8 @@ ARCHITECTURE_WORDS = frozenset(
     for word in line.split()
 )
 PLAIN_WORDS = frozenset({"encoder", "decoder", "layer", "layers"})  # telling in a literal, not in an identifier
-# A metadata key of onnxruntime's, the pass that writes it, and an option of TensorRT's.
-GIVEN_NAMES = re.compile(r"layer_ann$|^--layerPrecisions=$|layer[-_]annotation(:LayerAnnotation)?$")
+# A metadata key of onnxruntime's, the pass that writes it, an option of TensorRT's, and an operator of ONNX.
+GIVEN_NAMES = re.compile(r"layer_ann$|^--layerPrecisions=$|layer[-_]annotation(:LayerAnnotation)?$|^LabelEncoder$")
 EMOJI = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u26ff\u2705\u2728\u274c\u274e\u2753-\u2755\u2757\u2795-\u2797\u2b50\u2b55\ufe0f]"
 )
