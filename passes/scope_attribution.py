@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from modelexport.ir.attribution import Attribution, Source
@@ -91,6 +91,7 @@ class _Run:
         )
         self.kept: dict[tuple[Record, str], Attribution] = {}
         self.by_stack: dict[tuple[int, str], Attribution] = {}  # by identity: ``stacks`` keeps them
+        self.placed: dict[tuple[int, str], Stack] = {}
         self.stacks: dict[str, Stack | None] = {}
         self.scoped: dict[Node, tuple[str, str]] = {}
         self.by_scope: dict[tuple[str, str], Attribution] = {}  # what nodes of one scope and rule share
@@ -201,6 +202,8 @@ class _Run:
         if metadata:
             stack = self._stack(metadata)
             if stack is not None:
+                if self.prefixes and not base:
+                    stack = self._below(self.prefixes.segment(node.name, node.first_output), stack)
                 known = self.by_stack.get((id(stack), base))
                 if known is not None and REWRITES not in metadata:
                     return self.ctx.attribute_as(node, known)
@@ -263,7 +266,7 @@ class _Run:
             if all(node.attribution is not None or not node.inputs for node in graph.nodes):
                 continue
             owners = self.parameters if arguments is None else arguments.index(graph, self.parameters)
-            lookups = borrowed(graph, owners.owner, self.weights)
+            lookups = borrowed(graph, owners.owner, self.weights, self.prefixes.segments)
             for node, path, rule in anchors(graph, owners):
                 if node in lookups:  # the weight is called after the product, which may read a copy without a name
                     product = lookups[node]
@@ -316,6 +319,16 @@ class _Run:
             self.damaged["exporter"] += 1
         self.stacks[key] = stack
         return stack
+
+    def _below(self, segment: str, stack: Stack) -> Stack:
+        """The stack of one of several models, each of which hangs under a segment."""
+        if not segment:
+            return stack
+        found = self.placed.get((id(stack), segment))
+        if found is None:
+            paths = tuple(f"{segment}.{path}" if path else segment for path in stack.paths)
+            found = self.placed[id(stack), segment] = replace(stack, paths=paths)
+        return found
 
     def _declared(self, stack: Stack, base: str) -> str:
         """The path that ``stack`` gives a node of a scope that ``base`` runs; its modules are declared."""

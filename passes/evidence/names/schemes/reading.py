@@ -13,6 +13,7 @@ from modelexport.ir.model import Model
 from modelexport.ir.node import Node
 from modelexport.ir.operators import Category, category
 from modelexport.passes.evidence.names.parameters import unfused
+from modelexport.passes.evidence.names.prefixes import Prefixes
 from modelexport.passes.evidence.names.schemes.agreement import agrees
 from modelexport.passes.evidence.names.schemes.catalogue import schemes
 from modelexport.passes.evidence.names.schemes.interface import HELPER, OPERATION, ORDER, WEIGHT, Scheme, Scope
@@ -47,12 +48,12 @@ class Reading:
         self.owners: set[str] = set()
         self._fingerprint = fingerprint
         self._tensors = {name for graph in model.graphs() for name in graph.initializers}
-        nodes = []
+        nodes, prefixes = [], Prefixes.of(model)
         for graph in model.graphs():
             for node in graph.nodes:
                 if category(node.op_type) is Category.CONSTANT:
                     self._tensors.update(node.outputs)
-                elif node.attribution is None:
+                elif node.attribution is None and not prefixes.is_exported(node.name):
                     nodes.append(node)
         taken: set[Node] = set()
         for group in _groups(nodes) if self._may_say(nodes) else ():

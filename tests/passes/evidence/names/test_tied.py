@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 
 from modelexport.ir import load_model
 from modelexport.passes.pipeline.base import PassContext
@@ -34,8 +34,10 @@ def language_model(
         nodes.append(helper.make_node("MatMul", ["c", "t"], ["Y"]))
     else:
         nodes.append(helper.make_node("Identity", ["c"], ["Y"]))
+    for number, node in enumerate(nodes):
+        node.name = f"node_{number}"
     inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, [3])]
-    outputs = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)]
+    outputs = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [3, "n"])]
     held = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in tensors.items()]
     return helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, held))
 
@@ -54,6 +56,15 @@ def test_a_head_is_not_the_module_of_the_lookup_in_its_weight() -> None:
 def test_a_product_with_a_copy_without_a_name_is_the_heads() -> None:
     found = places(language_model("lm_head.weight", copy=TABLE.T))
     assert found["a"] is None and found["Y"] == "lm_head"
+
+
+def test_each_of_several_models_has_its_own_head() -> None:
+    whole = compose.merge_models(
+        *(language_model("lm_head.weight", copy=TABLE.T) for _ in range(2)), io_map=[], prefix1="one_", prefix2="two_"
+    )
+    found = places(whole)
+    assert found["one_a"] is None is found["two_a"]
+    assert (found["one_Y"], found["two_Y"]) == ("one.lm_head", "two.lm_head")
 
 
 @pytest.mark.parametrize(

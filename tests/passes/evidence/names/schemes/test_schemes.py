@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from onnx import ModelProto, compose
+from onnx import ModelProto
 
 from modelexport.ir import load_model
 from modelexport.ir.errors import PipelineError
@@ -224,38 +224,6 @@ def test_names_that_only_look_like_paths_name_no_module(names: list[str]) -> Non
     ]
     found = places("agraph (float[4] v0) => (float[4] v6) {\n" + "\n".join(lines) + "\n}")
     assert set(found.values()) == {None}
-
-
-_TORCH = """
-    agraph (float[2,2] X) => (float[2,2] Y)
-    <float[2,2] "block.fc.weight" = {1,2,3,4}> {
-        ["/block/fc/MatMul"] "/block/fc/MatMul_output_0" = MatMul (X, "block.fc.weight")
-        ["/block/act/Relu"] "/block/act/Relu_output_0" = Relu ("/block/fc/MatMul_output_0")
-        ["/Add"] Y = Add ("/block/act/Relu_output_0", X)
-    }
-"""
-
-
-@pytest.mark.parametrize("prefix", ["enc_", "enc/", "Inline_0__"])
-def test_a_prefix_before_every_name_changes_nothing(prefix: str) -> None:
-    plain = attributed(make_model(_TORCH).proto)
-    found = attributed(compose.add_prefix(make_model(_TORCH).proto, prefix))
-    assert list(found.values()) == list(plain.values()) and None not in found.values()
-
-
-@pytest.mark.parametrize("prefix", ["enc_", "enc/"])
-def test_a_prefix_is_seen_in_names_of_values_where_nodes_have_none(prefix: str) -> None:
-    proto = compose.add_prefix(make_model(_TORCH).proto, prefix)
-    for node in proto.graph.node:
-        node.name = ""
-    assert [place and place[0] for place in attributed(proto).values()] == ["block.fc", "block.act", None]
-
-
-def test_each_of_two_merged_models_hangs_under_its_prefix() -> None:
-    one, two = make_model(_TORCH).proto, make_model(_TORCH).proto
-    merged = compose.merge_models(one, two, io_map=[("Y", "X")], prefix1="a/", prefix2="b_")
-    paths = [place and place[0] for place in attributed(merged).values()]
-    assert paths == ["a.block.fc", "a.block.act", "a", "b.block.fc", "b.block.act", "b"]
 
 
 def test_a_shape_with_a_dotted_name_names_no_module() -> None:
