@@ -262,6 +262,8 @@ def tensor_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes that a tensor's elements take, those of fewer than 8 bits packed; nothing is read."""
     if tensor.data_type == onnx.TensorProto.STRING:
         return sum(map(len, tensor.string_data))
+    if tensor.data_type not in onnx.TensorProto.DataType.values() or not tensor.data_type:
+        return len(tensor.raw_data)  # of no type that ONNX has
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     packed = next((bits for prefix, bits in _PACKED.items() if name.startswith(prefix)), None)
     bits = packed or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize

@@ -38,7 +38,7 @@ def inferred_copy(proto: onnx.ModelProto, *, data_prop: bool = True) -> tuple[on
         shown = [
             (node, domains.pop(place))
             for place, node in enumerate(copy.graph.node)
-            if place in domains and known.issuperset(filter(None, node.input))
+            if place in domains and known.issuperset(node.input)  # a missing input has no type either
         ]
         if not shown:
             break

@@ -49,7 +49,7 @@ class ValueTypes:
         found: list[onnx.ValueInfoProto] = []
         for value in values:
             entry = self._known.get(value)
-            if entry is None or not entry.type.WhichOneof("value"):
+            if entry is None or not _has_type(entry):
                 raise InputError(
                     f"{self._model.path or '<model>'}: the element type of value {shown(value)!r} is not known: "
                     "neither the file nor onnx's inference has it, nor onnxruntime where that is installed"
@@ -86,13 +86,19 @@ class ValueTypes:
                 self._learn([entry])
 
 
+def _has_type(entry: onnx.ValueInfoProto) -> bool:
+    """Whether the kind of a value is known, and of a tensor the element type, which is one of ONNX's."""
+    if entry.type.HasField("tensor_type"):
+        number = entry.type.tensor_type.elem_type
+        return bool(number) and number in onnx.TensorProto.DataType.values()
+    return entry.type.WhichOneof("value") is not None
+
+
 def _is_whole(entry: onnx.ValueInfoProto | None) -> bool:
     """Whether type and rank are known. Of sequences and optional values there is nothing more to know than the type."""
-    if entry is None or not entry.type.WhichOneof("value"):
+    if entry is None or not _has_type(entry):
         return False
-    if entry.type.HasField("tensor_type"):
-        return bool(entry.type.tensor_type.elem_type) and entry.type.tensor_type.HasField("shape")
-    return True
+    return not entry.type.HasField("tensor_type") or entry.type.tensor_type.HasField("shape")
 
 
 def without_weights(source: onnx.ModelProto) -> onnx.ModelProto:

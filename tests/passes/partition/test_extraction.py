@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelexport.ir import load_model, save_model
 from modelexport.ir.errors import ConfigError, InputError, OutputError
+from modelexport.ir.io.reader import from_proto
 from modelexport.ir.model import Model
 from modelexport.passes.partition import extract, split
 from modelexport.passes.partition.extraction import extract_piece
@@ -267,3 +268,18 @@ def test_the_pass_keeps_the_module() -> None:
     result = run_pass("extract-module{paths=a}", model)
     assert names(model) == ["first", "between", "second"] and result.changed == 2
     assert all(node.graph.model is model for node in model.nodes())
+
+
+@pytest.mark.parametrize("number", [0, 99])
+def test_an_element_type_that_there_is_not_is_unknown(number: int) -> None:
+    proto = make_model("""
+        g (float[2] X) => (float[2] Y) {
+            ["/one/Foo"] a = Foo (X)
+            ["/two/Relu"] Y = Relu (a)
+        }
+    """).proto
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("a", 1, [2]))
+    assert extract(from_proto(proto), ["two"]).main.inputs == ["a"]
+    proto.graph.value_info[0].type.tensor_type.elem_type = number
+    with pytest.raises(InputError, match="the element type of value 'a' is not known"):
+        extract(from_proto(proto), ["two"])
