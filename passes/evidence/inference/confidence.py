@@ -38,13 +38,12 @@ CHOSEN: dict[str, float] = {
     "namespace": 0.6,
     "namespace-scopes": 0.98,
     "nearest-ancestor": 0.3,
-    "next-number": 0.9,
     "node-name-table": 1.0,
     "norm-growth": 0.95,
     "norm-order": 0.2,
     "onnxscript-name-scopes": 0.98,
     "owner": 0.95,
-    "own-products": 0.95,
+    "own-products": 0.95,  # 4032 of 4032, one model
     "recurrent": 0.01,  # what the module is called can't be known: 0 of 1434 in graphs without names
     "recurrent-scope": 0.3,  # right where an exporter names what it moves, 0 of 132 elsewhere
     "reference-prefix": 0.9,
