@@ -37,6 +37,8 @@ def products_before_biases(flow: Flow, paths: list[str | None]) -> Found:
     for index, path in enumerate(paths):
         if path is None or flow.nodes[index].op_type not in _SUMS:
             continue
+        if all(paths[maker] is not None for maker in flow.before[index]):
+            continue
         data = [maker for maker in flow.before[index] if _is_data(flow, maker)]
         if len(data) == 1 and len(flow.nodes[index].inputs) > 1 and _other_is_constant(flow, index, data[0]):
             found.extend((each, path) for each in _back_to_product(flow, paths, index, path))
@@ -79,7 +81,7 @@ def biases_after_products(
     found: Found = []
     taken: set[int] = set()
     for start, path in enumerate(paths):
-        if path is None or not placed(start) or not _weighs(flow, start):
+        if path is None or not _is_open_behind(flow, paths, start) or not placed(start) or not _weighs(flow, start):
             continue
         chain: list[int] = []
         index, added = start, False
@@ -109,6 +111,14 @@ def biases_after_products(
         taken.update(chain[:sure])
         found.extend((each, path) for each in chain[:sure])
     return found
+
+
+def _is_open_behind(flow: Flow, paths: list[str | None], start: int) -> bool:
+    """Whether an open node is what alone reads a node, or a sum behind it: quick to tell, and mostly false."""
+    readers = flow.after[start]
+    if len(readers) == 1 and paths[readers[0]] == paths[start] and flow.nodes[readers[0]].op_type in _SUMS:
+        readers = flow.after[readers[0]]
+    return len(readers) == 1 and paths[readers[0]] is None
 
 
 def _weighs(flow: Flow, index: int) -> bool:

@@ -184,14 +184,13 @@ def _unplaced(flow: Flow, placed: Sequence[object | None], nameless: Set[str]) -
     initializers = flow.graph.initializers_set
     made: dict[str, bool] = {}  # values that are made of initializers alone, and whether of such a weight
     for index, node in enumerate(flow.nodes):
-        reads = any(value in nameless or made.get(value, False) for value in node.inputs)
+        reads = not nameless.isdisjoint(node.inputs) or any(made.get(value, False) for value in node.inputs)
+        carries = category(node.op_type) in CARRIERS
+        if not reads and not carries:
+            continue
         lookup = node.op_type == "Gather"
         inputs = [value for value in node.inputs if value]
-        if (
-            inputs
-            and category(node.op_type) in CARRIERS
-            and all(value in initializers or value in made or value in nameless for value in inputs)
-        ):
+        if inputs and carries and all(value in initializers or value in made or value in nameless for value in inputs):
             made.update(dict.fromkeys(node.outputs, reads))
             if not lookup:
                 continue

@@ -39,6 +39,14 @@ def anchors(graph: Graph, parameters: ParameterIndex) -> Iterator[tuple[Node, st
     packing: frozenset[str] | None = None
     shared = {name for name in constant if name in owner and _is_shared(graph, name)}
     for node in graph.nodes:
+        if not (
+            graph.kind == "body"
+            or node.op_type in ("Range", "Identity")
+            or not constant.keys().isdisjoint(node.inputs)
+            or not cut.keys().isdisjoint(node.inputs)
+            or category(node.op_type) is Category.CONSTANT
+        ):
+            continue  # nothing that a weight goes into
         inputs = [value for value in made_from(node) if value]
         if graph.kind == "body":  # parameters of the graphs around it
             outer = (value for value in inputs if value not in constant and graph.producer(value) is None)
