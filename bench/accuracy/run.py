@@ -83,7 +83,6 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     """One row for every node whose module is known."""
     import onnx
     import variants
-    from truth import folded
 
     from modelexport.ir.io.reader import from_proto
     from modelexport.passes import PassManager, Pipeline
@@ -92,7 +91,7 @@ def score(name: str, file: Path, pipeline: str, files: dict[str, Path], stripped
     truth: dict[str, str] = json.loads(file.with_suffix(".json").read_text())
     proto = onnx.load(file)
     folds = folded_in(file.with_name("do.onnx")) if file.stem.startswith("do") else {}
-    for output, (recorded, owner) in (*folds.items(), *folded(proto).items()):
+    for output, (recorded, owner) in folds.items():
         if truth.get(output) == recorded:  # folders made before have the module that torch records
             truth[output] = owner
     before = variants.strip(proto) if stripped else {}

@@ -23,23 +23,18 @@ MEASURED: dict[str, float] = _DATA["rules"]
 # attributed (for sparse and bare graphs there may be a share), and records taken at their word. Rules of schemes are
 # counted on files of other exporters (docs/accuracy.md). A rule that the benchmark measures leaves this table.
 CHOSEN: dict[str, float] = {
-    "bias-product": 0.99,
     "bodies": 0.9,
     "call-argument": 0.5,
     "call-arguments": 0.9,
     "call-number": 0.6,
     "caller": 0.9,
-    "constant-common": 0.85,
     "consumers": 0.55,
-    "flattened-product": 0.98,
     "folded-norm": 0.999,  # as of exports, by the same evidence
-    "initializer-packed": 0.98,  # 62 of 62, four models
     "initializer-several": 0.5,
     "namespace": 0.6,
     "namespace-scopes": 0.98,
     "nearest-ancestor": 0.3,
     "node-name-table": 1.0,
-    "norm-growth": 0.95,
     "norm-order": 0.2,
     "onnxscript-name-scopes": 0.98,
     "owner": 0.95,

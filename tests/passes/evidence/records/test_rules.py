@@ -208,7 +208,7 @@ def test_rule_initializer_packed() -> None:
         'e = Gemm (d, "b.out_proj.weight")',
         'Y = MatMul (e, "l.2.a.out_proj.weight")',  # three dimensions: the child was called
     )
-    placed = "b l.2.a {rule}\nc l.1.a {rule}".format(rule="parameter/initializer-packed 0.98")
+    placed = "b l.2.a {rule}\nc l.1.a {rule}".format(rule="parameter/initializer-packed 1.00")
     found = f"a l.2.a parameter/initializer-name\n{placed}\nd b parameter/initializer-name\n"
     found += "e b.out_proj parameter/initializer-name\nY l.2.a.out_proj parameter/initializer-shared"
     check(PASS, graph(*nodes, weights=weights), found)
