@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,24 +64,24 @@ def quantised_forms(reference: Model, candidate: Model) -> dict[str, QuantisedFo
 
 def _scaling(candidate: Model, weights: Initializers, value: str) -> tuple[float, int] | None:
     """Scale and zero point of a value, as an operator says that reads it; None where none does, or for each channel."""
-    for reader, slot in _readers(candidate, value, set()):
+    for reader, slot in _readers(candidate, value):
         scale, zero = (weights.get(name) if name else None for name in _following(reader, slot))
         if scale is not None and scale.size == 1 and (zero is None or zero.size == 1):
             return float(scale.reshape(())), 0 if zero is None else int(zero.reshape(()))
     return None
 
 
-def _readers(candidate: Model, value: str, seen: set[str]) -> Iterator[tuple[Node, int]]:
+def _readers(candidate: Model, value: str) -> Iterator[tuple[Node, int]]:
     """Operators on quantised numbers that read a value, and at which place; also behind what keeps its scale."""
-    if value in seen:
-        return
-    seen.add(value)
-    for node in dict.fromkeys(candidate.main.consumers(value)):
-        if node.op_type.startswith("QLinear") or node.op_type in ("DequantizeLinear", "QGemm"):
-            yield node, list(node.inputs).index(value)
-        elif category(node.op_type) is Category.MOVEMENT or node.op_type in _KEEP_SCALE:
-            for output in node.outputs:
-                yield from _readers(candidate, output, seen)
+    waiting, seen = [value], {value}
+    while waiting:
+        value = waiting.pop(0)
+        for node in candidate.main.consumers(value):
+            if node.op_type.startswith("QLinear") or node.op_type in ("DequantizeLinear", "QGemm"):
+                yield node, node.inputs.index(value)
+            elif category(node.op_type) is Category.MOVEMENT or node.op_type in _KEEP_SCALE:
+                waiting += [output for output in node.outputs if output and output not in seen]
+                seen.update(node.outputs)
 
 
 def _following(node: Node, slot: int) -> tuple[str, str]:
@@ -92,13 +92,12 @@ def _following(node: Node, slot: int) -> tuple[str, str]:
 
 def _behind_limits(reference: Model, candidate: Model, name: str) -> str:
     """The value behind an activation that the candidate has no operator for: its integers are already limited."""
-    seen: Collection[str] = {name}
     while True:
-        readers = list(dict.fromkeys(reference.main.consumers(name)))
+        readers = reference.main.consumers(name)
         if len(readers) != 1 or readers[0].op_type not in _LIMITS or name in reference.main.outputs:
             return name
         result = readers[0].outputs[0]
         made = candidate.main.producer(result) or candidate.main.producer(f"{result}_quantized")
-        if (made is not None and made.op_type in _LIMITS) or result in seen:
+        if made is not None and made.op_type in _LIMITS:
             return name
-        name, seen = result, {*seen, result}
+        name = result

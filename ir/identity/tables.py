@@ -77,8 +77,9 @@ class Tables:
             for keys in self._whole.values()
             for key in keys
         }
+        enough = {key: _BEST * max(counts.values()) for key, counts in held.items()}
         for graph in moved:
-            fitting = [key for key, counts in held.items() if counts[graph] >= _BEST * max(counts.values())]
+            fitting = [key for key, counts in held.items() if counts[graph] >= enough[key]]
             key = max(fitting, key=lambda key: held[key][graph], default="")
             if key and held[key][graph] > _HALF * len(graph):
                 placed[id(graph)] = (key,)

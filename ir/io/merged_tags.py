@@ -20,6 +20,7 @@ from modelexport.ir.modules import Module, ModuleTable
 from modelexport.ir.modules.spelled import agree, modules_of_tags
 from modelexport.ir.modules.tags import encode
 from modelexport.ir.node import Node
+from modelexport.ir.scope import Scope
 
 _FUSED = "fused /"  # how onnxruntime begins the name of an operator with its activation: no tool's prefix
 _TAGS = frozenset(embedded_tags.NODE_KEYS)
@@ -227,7 +228,7 @@ def _without_table(model: Model, tags: Mapping[str, dict[str, str]], lost: Seque
         copies = copies_of(bearers[digest], lambda node: carried[node][0].path)
         for copy in copies:
             names = [node.name for node in copy if node.name]
-            every = _common([*names, *(value for node in copy if (value := _inner(node)))])
+            every = _common([*names, *_inner_outputs(copy)])
             parts.append((digest, every if every or len(copies) > 1 else _common(names).partition(_OF_NODES)[0]))
     for digest, prefix in parts:
         told = tags.get(digest, {})
@@ -290,9 +291,14 @@ def _each_its_own(
     return kept
 
 
-def _inner(node: Node) -> str:
-    """The first output of ``node``, where that is no output of its graph: composing tools keep the names of these."""
-    return "" if node.first_output in node.graph.outputs else node.first_output
+def _inner_outputs(nodes: Iterable[Node]) -> Iterator[str]:
+    """First outputs of ``nodes`` that are no outputs of their graphs: composing tools keep the names of these."""
+    kept: dict[Scope, frozenset[str]] = {}
+    for node in nodes:
+        if node.graph not in kept:
+            kept[node.graph] = frozenset(node.graph.outputs)
+        if node.first_output and node.first_output not in kept[node.graph]:
+            yield node.first_output
 
 
 def _common(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from modelexport.ir.arrays import Array
+from modelexport.ir.arrays import Array, is_element_type
 from modelexport.ir.errors import InputError
 from modelexport.ir.identity.file_kinds import pointer
 from modelexport.ir.scope import Scope
@@ -262,7 +262,7 @@ def tensor_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes that a tensor's elements take, those of fewer than 8 bits packed; nothing is read."""
     if tensor.data_type == onnx.TensorProto.STRING:
         return sum(map(len, tensor.string_data))
-    if tensor.data_type not in onnx.TensorProto.DataType.values() or not tensor.data_type:
+    if not is_element_type(tensor.data_type):
         return len(tensor.raw_data)  # of no type that ONNX has
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     packed = next((bits for prefix, bits in _PACKED.items() if name.startswith(prefix)), None)

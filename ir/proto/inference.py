@@ -29,9 +29,10 @@ def inferred_copy(proto: onnx.ModelProto, *, data_prop: bool = True) -> tuple[on
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     copy.opset_import.add(domain=_HIDDEN, version=1)
-    domains = {place: node.domain for place, node in enumerate(_all_nodes(copy)) if node.op_type in _NEED_TYPES}
+    domains: dict[int, str] = {}  # by place
     for place, node in enumerate(_all_nodes(copy)):
-        node.domain = _HIDDEN if place in domains else node.domain
+        if node.op_type in _NEED_TYPES:
+            domains[place], node.domain = node.domain, _HIDDEN
     while True:
         found, problem = _inferred(copy, data_prop)
         known = _of_known_type((found or copy).graph)
@@ -44,9 +45,10 @@ def inferred_copy(proto: onnx.ModelProto, *, data_prop: bool = True) -> tuple[on
             break
         for node, domain in shown:
             node.domain = domain
-    for place, node in enumerate(_all_nodes(found) if found is not None else ()):
-        node.domain = domains.get(place, node.domain)
     if found is not None:
+        for place, node in enumerate(_all_nodes(found)):
+            if place in domains:
+                node.domain = domains[place]
         del found.opset_import[-1]
     return found, problem
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from modelexport.ir.arrays import is_element_type
 from modelexport.ir.errors import InputError
 from modelexport.ir.io.overlay import assemble
 from modelexport.ir.model import Model
@@ -89,8 +90,7 @@ class ValueTypes:
 def _has_type(entry: onnx.ValueInfoProto) -> bool:
     """Whether the kind of a value is known, and of a tensor the element type, which is one of ONNX's."""
     if entry.type.HasField("tensor_type"):
-        number = entry.type.tensor_type.elem_type
-        return bool(number) and number in onnx.TensorProto.DataType.values()
+        return is_element_type(entry.type.tensor_type.elem_type)
     return entry.type.WhichOneof("value") is not None
 
 

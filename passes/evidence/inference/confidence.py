@@ -29,7 +29,9 @@ CHOSEN: dict[str, float] = {
     "call-number": 0.6,
     "caller": 0.9,
     "consumers": 0.55,
-    "folded-norm": 0.999,  # as of exports, by the same evidence
+    # On 18 architectures 233 of 233 where torch's exporter folded the norm, as it does by default, and 0 of 233 where
+    # onnxscript's optimiser did so in a file that still had it; the file doesn't say which.
+    "folded-norm": 0.9,
     "initializer-several": 0.5,
     "namespace": 0.6,
     "namespace-scopes": 0.98,

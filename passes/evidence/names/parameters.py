@@ -197,6 +197,20 @@ class Weights:
         head = raw[:_GLANCE]
         return bool(first) and head == first * (len(head) // size) and raw == first * (len(raw) // size)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Extents of a weight; none of what is no weight."""
+        tensor = self._find(name)
+        return tuple(tensor.dims) if tensor is not None else ()
+
+    def matrices(self, names: Iterable[str]) -> dict[tuple[int, ...], list[str]]:
+        """Those of ``names`` that are weights of two dimensions, by shape."""
+        found: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for name in names:
+            shape = self.shape(name)
+            if len(shape) == 2:
+                found[shape].append(name)
+        return found
+
     def are_transposed(self, one: str, other: str) -> bool:
         """Whether the first row of the matrix ``one`` is the first column of ``other``, whose shape is turned round."""
         first, second = self._find(one), self._find(other)

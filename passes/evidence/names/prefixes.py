@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from modelexport.ir.model import Model
-from modelexport.passes.evidence.records.node_names import FUSED, scope_of_name
+from modelexport.passes.evidence.records.node_names import FUSED, MAX_NAME, scope_of_name
 
 _OUTPUT = re.compile(r"_output_\d+$")
 _EXPORTED = re.compile(r"([^/].*?)node_\w+")  # all of a name of torch.export behind a prefix
@@ -45,7 +45,7 @@ class Prefixes:
             named += bool(name)
             if name[:1] == "/" or not name:
                 continue
-            export = _EXPORTED.fullmatch(name)
+            export = _EXPORTED.fullmatch(name) if len(name) <= MAX_NAME else None
             if export is not None:
                 prefix = export[1]
                 every[prefix] += 1

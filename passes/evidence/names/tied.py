@@ -26,15 +26,23 @@ def borrowed(
     """
     found: dict[Node, Node | None] = {}
     lookups = [node for node in graph.nodes if node.op_type == "Gather" and node.attribution is None]
+    trunks: dict[str, str | None] = {}  # by segment
+    copies = weights.matrices(other for other in graph.initializers if other not in owner) if lookups else {}
     for node in lookups:
         name = next(iter(node.inputs), "")
-        if name not in owner or name not in graph.initializers_set or not _is_outside(owner[name], owner, segments):
+        if name not in owner or name not in graph.initializers_set:
+            continue
+        segment, _, inner = owner[name].partition(".")
+        start, inner = (f"{segment}.", inner) if segment in segments else ("", owner[name])
+        if start not in trunks:
+            trunks[start] = _trunk(owner, start)
+        if trunks[start] in (None, inner.partition(".")[0]):
             continue
         if any(_computes(reader) for reader in graph.consumers(name) if reader is not node):
             found[node] = None
             continue
-        for other in graph.initializers:
-            readers = graph.consumers(other) if other not in owner and weights.are_transposed(name, other) else ()
+        for other in copies.get(weights.shape(name)[::-1], ()):
+            readers = graph.consumers(other) if weights.are_transposed(name, other) else ()
             products = [reader for reader in readers if reader.op_type in _PRODUCTS and other in reader.inputs[1:2]]
             if products and products[0] not in found.values():  # a model may be in the file twice
                 found[node] = products[0]
@@ -42,14 +50,12 @@ def borrowed(
     return found
 
 
-def _is_outside(path: str, owner: Mapping[str, str], segments: Collection[str]) -> bool:
-    """Whether most modules with parameters are in one module, and ``path`` is not."""
-    segment = path.partition(".")[0]
-    start = f"{segment}." if segment in segments else ""
+def _trunk(owner: Mapping[str, str], start: str) -> str | None:
+    """The module that most modules with parameters are in, of those whose paths begin with ``start``; None without."""
     owners = {each[len(start) :] for each in owner.values() if each.startswith(start)}
     tops = Counter(each.partition(".")[0] for each in owners if "." in each)
-    top, count = tops.most_common(1)[0] if tops else ("", 0)
-    return count >= _TRUNK * len(owners) and path[len(start) :].partition(".")[0] != top
+    top, count = tops.most_common(1)[0] if tops else (None, 0)
+    return top if count >= _TRUNK * len(owners) else None
 
 
 def _computes(node: Node) -> bool:

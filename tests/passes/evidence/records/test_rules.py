@@ -73,7 +73,7 @@ def test_rule_folded_norm() -> None:
     )
     head = f"agraph (float[1,4,4] X) => (float[1,4,4] Y)\n<{weights}>"
     found = (
-        "a stem.norm scope/torch-name-scopes\nb stem.norm scope/torch-name-scopes\nY stem.conv scope/folded-norm 1.00"
+        "a stem.norm scope/torch-name-scopes\nb stem.norm scope/torch-name-scopes\nY stem.conv scope/folded-norm 0.90"
     )
     check(PASS, "\n".join([head, "{", *nodes, "}"]), found)
 
