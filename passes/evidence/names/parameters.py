@@ -197,34 +197,33 @@ class Weights:
         head = raw[:_GLANCE]
         return bool(first) and head == first * (len(head) // size) and raw == first * (len(raw) // size)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Extents of a weight; none of what is no weight."""
-        tensor = self._find(name)
-        return tuple(tensor.dims) if tensor is not None else ()
+    def first_row(self, name: str) -> tuple[object, ...]:
+        """Type, turned shape and first row of a matrix, as :meth:`first_columns` has them; none where it is uniform."""
+        held = self._matrix(name)
+        if held is None or self.is_uniform(name):
+            return ()
+        tensor, size = held
+        return tensor.data_type, *tuple(tensor.dims)[::-1], tensor.raw_data[: tensor.dims[1] * size]
 
-    def matrices(self, names: Iterable[str]) -> dict[tuple[int, ...], list[str]]:
-        """Those of ``names`` that are weights of two dimensions, by shape."""
-        found: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    def first_columns(self, names: Iterable[str]) -> dict[tuple[object, ...], list[str]]:
+        """Those of ``names`` that are matrices, by type, shape and first column."""
+        found: dict[tuple[object, ...], list[str]] = defaultdict(list)
         for name in names:
-            shape = self.shape(name)
-            if len(shape) == 2:
-                found[shape].append(name)
+            held = self._matrix(name)
+            if held is not None:
+                tensor, size = held
+                raw, width = tensor.raw_data, tensor.dims[1] * size
+                column = b"".join([raw[start : start + size] for start in range(0, len(raw), width)])
+                found[tensor.data_type, *tensor.dims, column].append(name)
         return found
 
-    def are_transposed(self, one: str, other: str) -> bool:
-        """Whether the first row of the matrix ``one`` is the first column of ``other``, whose shape is turned round."""
-        first, second = self._find(one), self._find(other)
-        if first is None or second is None or len(first.dims) != 2 or self.is_uniform(one):
-            return False
-        if list(first.dims) != [*second.dims][::-1]:
-            return False
-        size = _FLOATS[first.data_type]
-        rows, width = first.raw_data, second.dims[1] * size
-        if second.data_type != first.data_type or not rows or len(rows) != len(second.raw_data):
-            return False
-        column = second.raw_data
-        starts = range(0, len(column), width)
-        return all(rows[at * size : (at + 1) * size] == column[start : start + size] for at, start in enumerate(starts))
+    def _matrix(self, name: str) -> tuple[onnx.TensorProto, int] | None:
+        """A weight of two dimensions whose elements are in the file, and the bytes of one."""
+        tensor = self._find(name)
+        if tensor is None or len(tensor.dims) != 2 or not tensor.raw_data:
+            return None
+        size = _FLOATS[tensor.data_type]
+        return (tensor, size) if len(tensor.raw_data) == tensor.dims[0] * tensor.dims[1] * size else None
 
     def fingerprint(self, name: str) -> str:
         """Equal for weights with equal shape and equal first bytes; external data is told apart by its place.

@@ -27,7 +27,8 @@ def borrowed(
     found: dict[Node, Node | None] = {}
     lookups = [node for node in graph.nodes if node.op_type == "Gather" and node.attribution is None]
     trunks: dict[str, str | None] = {}  # by segment
-    copies = weights.matrices(other for other in graph.initializers if other not in owner) if lookups else {}
+    copies: dict[tuple[object, ...], list[str]] | None = None  # looked for where there is such a lookup
+    taken: set[Node] = set()
     for node in lookups:
         name = next(iter(node.inputs), "")
         if name not in owner or name not in graph.initializers_set:
@@ -41,11 +42,14 @@ def borrowed(
         if any(_computes(reader) for reader in graph.consumers(name) if reader is not node):
             found[node] = None
             continue
-        for other in copies.get(weights.shape(name)[::-1], ()):
-            readers = graph.consumers(other) if weights.are_transposed(name, other) else ()
+        if copies is None:
+            copies = weights.first_columns(other for other in graph.initializers if other not in owner)
+        for other in copies.get(weights.first_row(name), ()):
+            readers = graph.consumers(other)
             products = [reader for reader in readers if reader.op_type in _PRODUCTS and other in reader.inputs[1:2]]
-            if products and products[0] not in found.values():  # a model may be in the file twice
+            if products and products[0] not in taken:  # a model may be in the file twice
                 found[node] = products[0]
+                taken.add(products[0])
                 break
     return found
 
